@@ -1,0 +1,248 @@
+"""Every option of a run, defined once: name, default, range and meaning.
+
+The QIIME 2 shell builds its parameters and help texts from these fields, and a model directory
+stores them as JSON. Nothing here imports torch.
+"""
+
+from dataclasses import dataclass
+
+from q2_aam.core.options import Config, option
+
+UNIFRAC_METRICS = ("unweighted", "unifrac", "weighted_normalized", "faith_pd")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """The architecture: what determines the names and shapes of a model's tensors."""
+
+    embedding_dim: int = option(
+        128, "Width of the embedding of a nucleotide, an ASV and a sample.", low=8, high=4096
+    )
+    attention_heads: int = option(
+        4, "Attention heads of each layer; must divide embedding_dim.", low=1, high=64
+    )
+    attention_layers: int = option(
+        4,
+        "Transformer layers of each part of the model: nucleotides, ASVs of a sample, sample "
+        "embedding, and in fine-tuning abundance and target.",
+        low=1,
+        high=64,
+    )
+    max_bp: int = option(
+        150, "Nucleotides read of each sequence; what is beyond is cut off.", low=10, high=10_000
+    )
+    dropout: float = option(
+        0.1,
+        "Share of activations dropped in training between the layers that see whole samples.",
+        low=0.0,
+        high=0.9,
+    )
+
+    def _contradictions(self):
+        if self.embedding_dim % self.attention_heads:
+            yield (
+                f"embedding_dim ({self.embedding_dim}) must be a multiple of attention_heads "
+                f"({self.attention_heads})"
+            )
+
+
+@dataclass(frozen=True)
+class DataConfig(Config):
+    """How samples become batches."""
+
+    rarefy_depth: int = option(
+        5000,
+        "Reads drawn without replacement from each sample. In training, samples with fewer are "
+        "left out, counted and named; at prediction they are used as they are. 0 keeps all reads.",
+        low=0,
+    )
+    rarefy_each_epoch: bool = option(
+        False, "Draw the reads of the training samples anew in every epoch, as augmentation."
+    )
+    token_limit: int = option(
+        1024, "ASVs of a sample that the model sees at most.", low=1, high=1_000_000
+    )
+    asv_sampling: str = option(
+        "abundance",
+        "Which ASVs are kept of a sample with more than token_limit: the most abundant "
+        "(abundance), the first in the order of their sequences (first), or a new random draw "
+        "in each epoch of training (random).",
+        choices=("abundance", "first", "random"),
+    )
+    test_size: float = option(
+        0.2,
+        "Share of the samples held out of training for validation, which chooses the best epoch.",
+        low=0.0,
+        high=0.9,
+    )
+    nuc_mask_ratio: float = option(
+        0.15, "Share of nucleotides masked in the sequences that are to be restored.", low=0.0,
+        high=0.9,
+    )  # fmt: skip
+    nuc_mask_strategy: str = option(
+        "random",
+        "Mask single nucleotides (random) or runs of neighbours (span).",
+        choices=("random", "span"),
+    )
+
+    def _contradictions(self):
+        if self.rarefy_each_epoch and self.rarefy_depth == 0:
+            yield "rarefy_each_epoch needs a rarefy_depth above 0"
+
+
+@dataclass(frozen=True)
+class UniFracConfig(Config):
+    """The phylogenetic target of pre-training."""
+
+    unifrac_metric: str = option(
+        "unweighted",
+        "What is predicted from the phylogeny: unweighted UniFrac (also called unifrac), weighted "
+        "normalized UniFrac, or Faith's phylogenetic diversity.",
+        choices=UNIFRAC_METRICS,
+    )
+    stripe_mode: bool = option(
+        True,
+        "Compare each sample with a fixed set of reference samples, so that any batch size works; "
+        "otherwise with the other samples of its batch.",
+    )
+    reference_samples: int = option(
+        100, "Reference samples drawn from the training samples in stripe mode.", low=1
+    )
+    lazy_unifrac: bool = option(
+        True,
+        "Compute the distances of each batch while it is loaded; otherwise all of them before "
+        "training, which takes memory that grows with the square of the samples outside stripe "
+        "mode.",
+    )
+    prune_tree: bool = option(
+        True, "Keep only the part of the phylogeny that leads to features of the table."
+    )
+
+    @property
+    def metric(self) -> str:
+        """The metric by its own name: the AAM command line calls unweighted ``unifrac``."""
+        return "unweighted" if self.unifrac_metric == "unifrac" else self.unifrac_metric
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """The training loop."""
+
+    epochs: int = option(100, "Passes over the training samples at most.", low=1)
+    batch_size: int = option(8, "Samples per step.", low=1)
+    lr: float = option(1e-4, "Learning rate at its highest.", low=1e-12, high=10.0)
+    patience: int = option(
+        10, "Epochs without improvement of best_metric after which training stops.", low=1
+    )
+    optimizer: str = option("adamw", "Optimizer.", choices=("adamw", "adam", "sgd"))
+    scheduler: str = option(
+        "warmup_cosine",
+        "Course of the learning rate: linear warm-up, then cosine decay to zero (warmup_cosine); "
+        "cosine decay alone (cosine); a tenth whenever the validation loss has not improved for "
+        "half the patience (plateau); one cycle up and down (onecycle).",
+        choices=("warmup_cosine", "cosine", "plateau", "onecycle"),
+    )
+    warmup_steps: int = option(
+        10_000,
+        "Steps of linear warm-up; never more than a tenth of the steps of the run.",
+        low=0,
+    )
+    weight_decay: float = option(
+        0.01, "Weight decay; norms, biases and embeddings have none.", low=0.0
+    )
+    max_grad_norm: float | None = option(
+        None, "Clip the gradient to this norm; no clipping when absent.", low=1e-12
+    )
+    gradient_accumulation_steps: int = option(
+        1, "Batches whose gradients are added up before each step of the optimizer.", low=1
+    )
+    asv_chunk_size: int | None = option(
+        None,
+        "Encode at most so many ASVs at a time and recompute them for the gradient: the same "
+        "result with less memory and more time.",
+        low=1,
+    )
+    gradient_checkpointing: bool = option(
+        False,
+        "Recompute the activations of each layer for the gradient instead of keeping them: the "
+        "same result with less memory and more time.",
+    )
+    use_expandable_segments: bool = option(
+        False, "Let the GPU's memory allocator grow its segments, against fragmentation."
+    )
+    compile_model: bool = option(
+        False, "Compile the nucleotide level with torch.compile; pays in long runs on GPUs."
+    )
+    mixed_precision: str = option(
+        "auto",
+        "Arithmetic: full (fp32), bfloat16 (bf16), or bfloat16 on GPUs that have it and full "
+        "elsewhere (auto).",
+        choices=("auto", "fp32", "bf16"),
+    )
+    penalty: float = option(1.0, "Weight of the UniFrac loss.", low=0.0)
+    nuc_penalty: float = option(1.0, "Weight of the masked-nucleotide loss.", low=0.0)
+    random_seed: int = option(
+        0, "Seed of every random draw; the same seed gives the same model.", low=0, high=2**31 - 1
+    )
+    num_workers: int = option(
+        0, "Processes that prepare batches beside the training process.", low=0, high=256
+    )
+    device: str = option(
+        "auto",
+        "Where to compute: a GPU if there is one (auto), the processor (cpu), or a GPU (cuda).",
+        choices=("auto", "cpu", "cuda"),
+    )
+
+
+@dataclass(frozen=True)
+class TargetConfig(Config):
+    """Fine-tuning on a metadata column, of either kind."""
+
+    freeze_base: bool = option(
+        False,
+        "Keep the encoder as it is and train only what predicts the target: far faster, and its "
+        "ASVs are encoded only once. Needs an encoder.",
+    )
+    count_penalty: float = option(1.0, "Weight of the loss on ASV abundances.", low=0.0)
+    target_penalty: float = option(1.0, "Weight of the loss on the target.", low=0.0)
+
+
+@dataclass(frozen=True)
+class RegressionConfig(TargetConfig):
+    """Fine-tuning on a numeric column."""
+
+    target_transform: str = option(
+        "zscore",
+        "Scale in which the target is learnt, fitted on the training samples and undone at "
+        "prediction. The log transforms are for values of zero and above.",
+        choices=("none", "minmax", "zscore", "log-minmax", "log-zscore"),
+    )
+    loss_type: str = option(
+        "huber",
+        "Loss on the target: squared up to one unit of the scale and linear beyond (huber), "
+        "squared (mse), or absolute (mae).",
+        choices=("huber", "mse", "mae"),
+    )
+    best_metric: str = option(
+        "val_loss",
+        "What chooses the best epoch on the validation samples: total loss, mean absolute error "
+        "or R squared.",
+        choices=("val_loss", "mae", "r2"),
+    )
+
+
+@dataclass(frozen=True)
+class ClassificationConfig(TargetConfig):
+    """Fine-tuning on a categorical column."""
+
+    class_weights: str = option(
+        "none",
+        "Weigh each class by the inverse of its frequency (balanced), or all samples alike "
+        "(none).",
+        choices=("balanced", "none"),
+    )
+    best_metric: str = option(
+        "val_loss",
+        "What chooses the best epoch on the validation samples: total loss, accuracy or macro F1.",
+        choices=("val_loss", "accuracy", "f1"),
+    )
