@@ -1,0 +1,100 @@
+"""Nucleotides and their token ids: the only place that knows them.
+
+Token 0 is padding, 1 to 4 are A, C, G, T, 5 is the mask, and 6 and above are the IUPAC codes of
+ambiguous nucleotides (Cornish-Bowden, 1985, Nucleic Acids Res. 13:3021). U reads as T, and case
+does not matter.
+"""
+
+import numpy as np
+
+PAD, MASK = 0, 5
+BASES = "ACGT"
+AMBIGUOUS = {
+    "R": "AG",
+    "Y": "CT",
+    "S": "CG",
+    "W": "AT",
+    "K": "GT",
+    "M": "AC",
+    "B": "CGT",
+    "D": "AGT",
+    "H": "ACT",
+    "V": "ACG",
+    "N": "ACGT",
+}
+FIRST_BASE, FIRST_AMBIGUOUS = 1, 6
+N_TOKENS = FIRST_AMBIGUOUS + len(AMBIGUOUS)
+
+_INVALID = 255
+
+
+def _code_table() -> np.ndarray:
+    table = np.full(256, _INVALID, dtype=np.uint8)
+    codes = {base: FIRST_BASE + i for i, base in enumerate(BASES)}
+    codes["U"] = codes["T"]
+    codes |= {code: FIRST_AMBIGUOUS + i for i, code in enumerate(AMBIGUOUS)}
+    for letter, token in codes.items():
+        table[ord(letter)] = table[ord(letter.lower())] = token
+    return table
+
+
+_TOKEN_OF_BYTE = _code_table()
+
+
+def is_sequence(text: str) -> bool:
+    """Whether a text consists of nucleotide codes only (and has at least one)."""
+    raw = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
+    return raw.size > 0 and not np.any(_TOKEN_OF_BYTE[raw] == _INVALID)
+
+
+def encode(sequence: str, max_bp: int) -> np.ndarray:
+    """Translate one sequence into token ids, cut off after ``max_bp`` nucleotides.
+
+    Parameters
+    ----------
+    sequence : str
+        Unaligned nucleotides: A, C, G, T (or U) and IUPAC codes, in either case.
+    max_bp : int
+        Nucleotides to keep.
+
+    Returns
+    -------
+    ndarray of shape (min(len(sequence), max_bp),), dtype uint8
+
+    Raises
+    ------
+    ValueError
+        If the sequence is empty or has another character anywhere.
+    """
+    raw = np.frombuffer(sequence.encode("utf-8"), dtype=np.uint8)
+    if raw.size == 0:
+        raise ValueError("the sequence is empty")
+    tokens = _TOKEN_OF_BYTE[raw]
+    bad = np.flatnonzero(tokens == _INVALID)
+    if bad.size:
+        prefix = raw[: bad[0]].tobytes().decode("utf-8", errors="replace")
+        character = sequence[len(prefix)] if len(prefix) < len(sequence) else "?"
+        hint = "; remove gaps from aligned sequences first" if character in "-." else ""
+        raise ValueError(
+            f"'{character}' at position {len(prefix) + 1} is not a nucleotide: expected A, C, G, "
+            f"T or an IUPAC code{hint}"
+        )
+    return tokens[:max_bp]
+
+
+def composition() -> np.ndarray:
+    """Return what each token is made of, in terms of padding, the four bases and the mask.
+
+    An ambiguous code is an equal mixture of its bases, so it needs no embedding of its own.
+
+    Returns
+    -------
+    ndarray of shape (N_TOKENS, 6), dtype float32
+        Rows sum to one.
+    """
+    rows = np.zeros((N_TOKENS, FIRST_AMBIGUOUS), dtype=np.float32)
+    rows[:FIRST_AMBIGUOUS] = np.eye(FIRST_AMBIGUOUS)
+    for i, bases in enumerate(AMBIGUOUS.values()):
+        for base in bases:
+            rows[FIRST_AMBIGUOUS + i, FIRST_BASE + BASES.index(base)] = 1 / len(bases)
+    return rows

@@ -1,0 +1,108 @@
+"""Building blocks of the model.
+
+Shapes: N sequences or sets in a batch, T their padded length, D embedding width, H heads.
+A mask is boolean [N, T], true where there is a token and false where there is padding; None means
+that nothing is padded, which takes the faster path.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from q2_aam.core.schema import FEED_FORWARD_RATIO
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (Vaswani et al., 2017).
+
+    Parameters
+    ----------
+    dim : int
+        D, a multiple of heads.
+    heads : int
+        H.
+    """
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Let each token look at the others; x and the result are [N, T, D]."""
+        n, t, d = x.shape
+        qkv = self.qkv(x).view(n, t, 3, self.heads, d // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [N, H, T, D/H]
+        attend = None if mask is None else mask[:, None, None, :]  # [N, 1, 1, T]
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=attend)
+        return self.out(y.transpose(1, 2).reshape(n, t, d))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer layer (Xiong et al., 2020): attention, then feed-forward."""
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.expand = nn.Linear(dim, FEED_FORWARD_RATIO * dim)
+        self.contract = nn.Linear(FEED_FORWARD_RATIO * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Transform x [N, T, D] into [N, T, D]."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        hidden = F.gelu(self.expand(self.feed_forward_norm(x)))
+        return x + self.dropout(self.contract(hidden))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks with a closing norm.
+
+    Set ``recompute`` to keep only the input of each block in training and recompute the rest for
+    the gradient (Chen et al., 2016): the same result with less memory.
+    """
+
+    def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+        self.recompute = False
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Transform x [N, T, D] into [N, T, D]."""
+        for block in self.blocks:
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, mask, use_reentrant=False)
+            else:
+                x = block(x, mask)
+        return self.norm(x)
+
+
+class Pooling(nn.Module):
+    """Summarise a set of tokens: an attention-weighted mean beside the maximum.
+
+    The mean says how much there is of something, the maximum whether there is any of it, which is
+    what presence-based measures such as unweighted UniFrac ask.
+    """
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.score = nn.Linear(dim, heads)
+        self.value = nn.Linear(dim, dim)
+        self.combine = nn.Linear(2 * dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool x [N, T, D] over T into [N, D]; an empty set gives a constant."""
+        n, t, d = x.shape
+        score, value = self.score(x), self.value(x)  # [N, T, H], [N, T, D]
+        if mask is not None:
+            score = score.masked_fill(~mask[..., None], torch.finfo(score.dtype).min)
+            x = x.masked_fill(~mask[..., None], torch.finfo(x.dtype).min)
+        weight = score.softmax(dim=1)
+        mean = torch.einsum("nth,nthd->nhd", weight, value.view(n, t, self.heads, -1))
+        return self.combine(torch.cat([mean.reshape(n, d), x.amax(dim=1)], dim=-1))

@@ -1,0 +1,208 @@
+"""The model, from nucleotides to a prediction.
+
+Shapes: B samples, S ASVs of the largest of them, U distinct ASVs in the batch, M masked copies of
+some of them, P masked positions in these, L nucleotides, D embedding width, C outputs.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from q2_aam.core import alphabet
+from q2_aam.core.config import ModelConfig
+from q2_aam.core.dataset import Batch
+from q2_aam.core.layers import Pooling, Transformer
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says of a batch.
+
+    Parameters
+    ----------
+    embedding : Tensor of shape (B, D), optional
+        One vector a sample; its distances predict UniFrac.
+    diversity : Tensor of shape (B,), optional
+        Predicted Faith PD, in branch length.
+    nucleotides : Tensor of shape (P, 4), optional
+        Logits of A, C, G, T at the masked positions, in row-major order.
+    abundance : Tensor of shape (B, S), optional
+        Logits of the relative abundances within each sample; minus infinity where padded.
+    target : Tensor of shape (B, C), optional
+        The learnt value (C = 1) or the logits of the classes.
+    """
+
+    embedding: Tensor | None = None
+    diversity: Tensor | None = None
+    nucleotides: Tensor | None = None
+    abundance: Tensor | None = None
+    target: Tensor | None = None
+
+
+class ASVEncoder(nn.Module):
+    """Nucleotide level: reads a sequence, and restores masked nucleotides."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        dim = config.embedding_dim
+        self.register_buffer(
+            "composition", torch.from_numpy(alphabet.composition()), persistent=False
+        )
+        self.nucleotide = nn.Parameter(torch.randn(alphabet.FIRST_AMBIGUOUS, dim))
+        self.position = nn.Parameter(0.1 * torch.randn(config.max_bp, dim))
+        self.transformer = Transformer(dim, config.attention_heads, config.attention_layers)
+        self.pooling = Pooling(dim, config.attention_heads)
+        self.restore = nn.Linear(dim, len(alphabet.BASES))
+        self.chunk_size: int | None = None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embed each sequence: tokens [U, L] to [U, D]."""
+        if self.chunk_size is None or len(tokens) <= self.chunk_size:
+            return self._pooled(tokens)
+        chunks = tokens.split(self.chunk_size)
+        if torch.is_grad_enabled():
+            return torch.cat([checkpoint(self._pooled, c, use_reentrant=False) for c in chunks])
+        return torch.cat([self._pooled(c) for c in chunks])
+
+    def restore_masked(self, tokens: Tensor, masked_at: Tensor) -> Tensor:
+        """Guess the nucleotides at the masked positions: [M, L] twice to logits [P, 4]."""
+        masked = tokens.masked_fill(masked_at, alphabet.MASK)
+        return self.restore(self._hidden(masked)[masked_at])
+
+    def _pooled(self, tokens: Tensor) -> Tensor:
+        return self.pooling(self._hidden(tokens), _occupied(tokens))
+
+    def _hidden(self, tokens: Tensor) -> Tensor:
+        table = self.composition @ self.nucleotide  # [N_TOKENS, D]
+        x = nn.functional.embedding(tokens.int(), table) + self.position[: tokens.shape[1]]
+        return self.transformer(x, _occupied(tokens))  # [U, L, D]
+
+
+def _occupied(tokens: Tensor) -> Tensor | None:
+    """Tell nucleotides from padding [U, L]; None if all sequences are equally long."""
+    present = tokens != alphabet.PAD
+    return None if bool(present.all()) else present
+
+
+class SampleSequenceEncoder(nn.Module):
+    """Sample level: lets the ASVs of a sample see each other and how abundant they are."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        dim = config.embedding_dim
+        self.abundance = nn.Sequential(nn.Linear(2, dim), nn.GELU(), nn.Linear(dim, dim))
+        self.transformer = Transformer(
+            dim, config.attention_heads, config.attention_layers, config.dropout
+        )
+
+    def forward(self, asvs: Tensor, counts: Tensor, mask: Tensor | None) -> Tensor:
+        """Put ASVs [B, S, D] with counts [B, S] into the context of their sample [B, S, D]."""
+        relative = counts / counts.sum(dim=1, keepdim=True)
+        features = torch.stack([counts.log1p(), relative], dim=-1)  # [B, S, 2]
+        return self.transformer(asvs + self.abundance(features), mask)
+
+
+class SequenceEncoder(nn.Module):
+    """The encoder that pre-training makes: from sequences to an embedding of the sample."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        dim, heads = config.embedding_dim, config.attention_heads
+        self.asv_encoder = ASVEncoder(config)
+        self.sample_encoder = SampleSequenceEncoder(config)
+        self.transformer = Transformer(dim, heads, config.attention_layers, config.dropout)
+        self.pooling = Pooling(dim, heads)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.diversity = nn.Linear(dim, 1)
+        self.register_buffer("mean_diversity", torch.ones(()))
+
+    def forward(self, batch: Batch, asvs: Tensor | None = None) -> Output:
+        """Embed the samples of a batch; asvs [U, D] are embeddings at hand, if there are any."""
+        _, context = self.read(batch, asvs)
+        return self.summarise(batch, context)
+
+    @property
+    def base_model(self) -> "SequenceEncoder":
+        """The encoder, under the name that every model has it."""
+        return self
+
+    def read(self, batch: Batch, asvs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the ASVs of each sample by themselves and in context, both [B, S, D]."""
+        if asvs is None:
+            asvs = self.asv_encoder(batch.tokens)
+        single = nn.functional.embedding(batch.asv_index, asvs)
+        return single, self.sample_encoder(single, batch.counts, batch.mask)
+
+    def summarise(self, batch: Batch, context: Tensor) -> Output:
+        """Summarise the ASVs in context [B, S, D] into what the encoder says of a batch."""
+        embedding = self.pooling(self.transformer(context, batch.mask), batch.mask)
+        return Output(
+            embedding=embedding,
+            diversity=self.mean_diversity * self._relative_diversity(embedding),
+            nucleotides=self.restore_masked(batch),
+        )
+
+    def _relative_diversity(self, embedding: Tensor) -> Tensor:
+        return nn.functional.softplus(self.diversity(embedding)).squeeze(-1)
+
+    def restore_masked(self, batch: Batch) -> Tensor | None:
+        """Guess the masked nucleotides of a batch [P, 4], if there are any."""
+        if batch.masked_of is None:
+            return None
+        return self.asv_encoder.restore_masked(batch.tokens[batch.masked_of], batch.masked_at)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Predict UniFrac between embeddings a [A, D] and b [B, D] as [A, B].
+
+        With r the Euclidean distance and s a learnt scale, 2 σ(s r) - 1: zero at zero, increasing,
+        and below one.
+        """
+        squared = (a[:, None] - b[None]).square().sum(dim=-1)
+        radius = (squared + 1e-12).sqrt() - 1e-6
+        return 2 * torch.sigmoid(self.log_scale.exp() * radius) - 1
+
+
+class SequencePredictor(nn.Module):
+    """An encoder with a target: a number, or logits of classes.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    n_outputs : int
+        C: 1 for regression, the number of classes for classification.
+    """
+
+    def __init__(self, config: ModelConfig, n_outputs: int):
+        super().__init__()
+        dim, heads = config.embedding_dim, config.attention_heads
+        layers = config.attention_layers
+        self.base_model = SequenceEncoder(config)
+        self.count_encoder = Transformer(dim, heads, layers, config.dropout)
+        self.abundance = nn.Linear(dim, 1)
+        self.target_encoder = Transformer(dim, heads, layers, config.dropout)
+        self.pooling = Pooling(dim, heads)
+        self.head = nn.Linear(dim, n_outputs)
+
+    def forward(
+        self, batch: Batch, asvs: Tensor | None = None, *, with_embedding: bool = True
+    ) -> Output:
+        """Predict for the samples of a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+        asvs : Tensor of shape (U, D), optional
+            Embeddings of the batch's distinct ASVs, if they are at hand.
+        with_embedding : bool
+            Also give what the encoder says; saves time where nobody asks for it.
+        """
+        single, context = self.base_model.read(batch, asvs)
+        said = self.base_model.summarise(batch, context) if with_embedding else Output()
+        mask = batch.mask
+        abundance = self.abundance(self.count_encoder(single, mask)).squeeze(-1)
+        if mask is not None:
+            abundance = abundance.masked_fill(~mask, float("-inf"))
+        pooled = self.pooling(self.target_encoder(context, mask), mask)
+        return replace(said, abundance=abundance, target=self.head(pooled))

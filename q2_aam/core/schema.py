@@ -1,0 +1,88 @@
+"""Names and shapes of a model's tensors, from its specification alone (torch-free).
+
+A model directory is checked against this before anything is loaded. A test holds it against the
+models' own state dictionaries.
+"""
+
+from dataclasses import dataclass
+
+from q2_aam.core import alphabet
+from q2_aam.core.spec import ENCODER, ModelSpec
+
+FEED_FORWARD_RATIO = 2
+"""Width of the hidden layer of a feed-forward network, in embedding widths."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor as a model file declares it: safetensors' name of its type, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
+    """List the tensors that a model of this specification has, by name."""
+    config = spec.model
+    shapes = _encoder(config)
+    if spec.kind != ENCODER:
+        shapes = _under("base_model", shapes) | _predictor(config, spec.n_outputs)
+    return {name: TensorInfo("F32", shape) for name, shape in shapes.items()}
+
+
+def _under(prefix, shapes):
+    return {f"{prefix}.{name}": shape for name, shape in shapes.items()}
+
+
+def _encoder(config):
+    d = config.embedding_dim
+    shapes = {
+        "asv_encoder.nucleotide": (alphabet.FIRST_AMBIGUOUS, d),
+        "asv_encoder.position": (config.max_bp, d),
+        "log_scale": (),
+        "mean_diversity": (),
+    }
+    shapes |= _under("asv_encoder.transformer", _transformer(config))
+    shapes |= _under("asv_encoder.pooling", _pooling(config))
+    shapes |= _under("asv_encoder.restore", _linear(d, len(alphabet.BASES)))
+    shapes |= _under("sample_encoder.abundance.0", _linear(2, d))
+    shapes |= _under("sample_encoder.abundance.2", _linear(d, d))
+    shapes |= _under("sample_encoder.transformer", _transformer(config))
+    shapes |= _under("transformer", _transformer(config))
+    shapes |= _under("pooling", _pooling(config))
+    return shapes | _under("diversity", _linear(d, 1))
+
+
+def _predictor(config, n_outputs):
+    d = config.embedding_dim
+    shapes = _under("count_encoder", _transformer(config)) | _under("abundance", _linear(d, 1))
+    shapes |= _under("target_encoder", _transformer(config))
+    shapes |= _under("pooling", _pooling(config))
+    return shapes | _under("head", _linear(d, n_outputs))
+
+
+def _linear(n_in, n_out):
+    return {"weight": (n_out, n_in), "bias": (n_out,)}
+
+
+def _norm(d):
+    return {"weight": (d,), "bias": (d,)}
+
+
+def _transformer(config):
+    d, shapes = config.embedding_dim, {}
+    for i in range(config.attention_layers):
+        block = _under("attention_norm", _norm(d))
+        block |= _under("attention.qkv", _linear(d, 3 * d))
+        block |= _under("attention.out", _linear(d, d))
+        block |= _under("feed_forward_norm", _norm(d))
+        block |= _under("expand", _linear(d, FEED_FORWARD_RATIO * d))
+        block |= _under("contract", _linear(FEED_FORWARD_RATIO * d, d))
+        shapes |= _under(f"blocks.{i}", block)
+    return shapes | _under("norm", _norm(d))
+
+
+def _pooling(config):
+    d = config.embedding_dim
+    shapes = _under("score", _linear(d, config.attention_heads))
+    return shapes | _under("value", _linear(d, d)) | _under("combine", _linear(2 * d, d))
