@@ -59,13 +59,15 @@ class Objective:
     unifrac_variance: float = 1.0
     target_loss: Callable[[Tensor, Tensor], Tensor] | None = None
 
-    def __call__(self, batch: Batch, output: Output, unifrac: Tensor | None) -> Losses:
-        """Compute the losses of a batch; unifrac is what `batch.unifrac` should equal."""
+    def __call__(
+        self, batch: Batch, output: Output, unifrac: tuple[Tensor, Tensor] | None = None
+    ) -> Losses:
+        """Compute the losses of a batch; unifrac are predicted and true values of one shape."""
         target = uni = nuc = count = None
         if self.target_penalty and self.target_loss is not None:
             target = self.target_loss(output.target, batch.target)
         if self.penalty and unifrac is not None:
-            uni = unifrac_loss(unifrac, batch.unifrac) / self.unifrac_variance
+            uni = unifrac_loss(*unifrac) / self.unifrac_variance
         if self.nuc_penalty and output.nucleotides is not None:
             nuc = nucleotide_loss(output.nucleotides, masked_bases(batch))
         if self.count_penalty and output.abundance is not None:

@@ -118,10 +118,12 @@ class SequenceEncoder(nn.Module):
         self.diversity = nn.Linear(dim, 1)
         self.register_buffer("mean_diversity", torch.ones(()))
 
-    def forward(self, batch: Batch, asvs: Tensor | None = None) -> Output:
-        """Embed the samples of a batch; asvs [U, D] are embeddings at hand, if there are any."""
+    def forward(
+        self, batch: Batch, asvs: Tensor | None = None, *, with_embedding: bool = True
+    ) -> Output:
+        """Embed the samples of a batch; the arguments are those of `SequencePredictor.forward`."""
         _, context = self.read(batch, asvs)
-        return self.summarise(batch, context)
+        return self.summarise(batch, context, with_embedding)
 
     @property
     def base_model(self) -> "SequenceEncoder":
@@ -135,23 +137,18 @@ class SequenceEncoder(nn.Module):
         single = nn.functional.embedding(batch.asv_index, asvs)
         return single, self.sample_encoder(single, batch.counts, batch.mask)
 
-    def summarise(self, batch: Batch, context: Tensor) -> Output:
+    def summarise(self, batch: Batch, context: Tensor, with_embedding: bool) -> Output:
         """Summarise the ASVs in context [B, S, D] into what the encoder says of a batch."""
-        embedding = self.pooling(self.transformer(context, batch.mask), batch.mask)
-        return Output(
-            embedding=embedding,
-            diversity=self.mean_diversity * self._relative_diversity(embedding),
-            nucleotides=self.restore_masked(batch),
-        )
-
-    def _relative_diversity(self, embedding: Tensor) -> Tensor:
-        return nn.functional.softplus(self.diversity(embedding)).squeeze(-1)
-
-    def restore_masked(self, batch: Batch) -> Tensor | None:
-        """Guess the masked nucleotides of a batch [P, 4], if there are any."""
-        if batch.masked_of is None:
-            return None
-        return self.asv_encoder.restore_masked(batch.tokens[batch.masked_of], batch.masked_at)
+        said = Output()
+        if batch.masked_of is not None:
+            tokens = batch.tokens[batch.masked_of]
+            nucleotides = self.asv_encoder.restore_masked(tokens, batch.masked_at)
+            said = replace(said, nucleotides=nucleotides)
+        if with_embedding:
+            embedding = self.pooling(self.transformer(context, batch.mask), batch.mask)
+            relative = nn.functional.softplus(self.diversity(embedding)).squeeze(-1)
+            said = replace(said, embedding=embedding, diversity=self.mean_diversity * relative)
+        return said
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Predict UniFrac between embeddings a [A, D] and b [B, D] as [A, B].
@@ -196,10 +193,10 @@ class SequencePredictor(nn.Module):
         asvs : Tensor of shape (U, D), optional
             Embeddings of the batch's distinct ASVs, if they are at hand.
         with_embedding : bool
-            Also give what the encoder says; saves time where nobody asks for it.
+            Also embed the samples; False saves time where no distance is asked for.
         """
         single, context = self.base_model.read(batch, asvs)
-        said = self.base_model.summarise(batch, context) if with_embedding else Output()
+        said = self.base_model.summarise(batch, context, with_embedding)
         mask = batch.mask
         abundance = self.abundance(self.count_encoder(single, mask)).squeeze(-1)
         if mask is not None:

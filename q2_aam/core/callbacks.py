@@ -1,0 +1,111 @@
+"""What happens beside training: the history, the progress bar, checkpoints written safely."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+
+BAR_NAMES = {
+    "train/total_loss": "TL",
+    "train/target_loss": None,
+    "train/unifrac_loss": "UL",
+    "train/nuc_loss": "NL",
+    "train/nuc_accuracy": "NA",
+}
+HISTOGRAM_EPOCHS = 10
+
+
+class History(Callback):
+    """One row an epoch: every loss term and metric, the learning rate, and the seconds it took.
+
+    The rows are part of each checkpoint, so a resumed run has those of its beginning.
+    """
+
+    def __init__(self):
+        self.rows: list[dict[str, float]] = []
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        """Add the row of this epoch, validation included."""
+        row = {"epoch": trainer.current_epoch}
+        names = [n for n in trainer.callback_metrics if n.startswith(("train/", "val/"))]
+        row |= {n: float(trainer.callback_metrics[n]) for n in sorted(names)}
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["seconds"] = time.monotonic() - self._started
+        self.rows.append(row)
+
+    def state_dict(self):
+        """Return what a checkpoint keeps."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state):
+        """Take up the rows of a checkpoint."""
+        self.rows = list(state["rows"])
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as a table."""
+        return pd.DataFrame(self.rows)
+
+
+class Histograms(Callback):
+    """Histograms of weights and gradients in TensorBoard, at one step of every tenth epoch."""
+
+    def __init__(self):
+        self._written = -1
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        """Write the histograms at the first step of the epoch."""
+        epoch = trainer.current_epoch
+        if epoch % HISTOGRAM_EPOCHS or epoch == self._written or trainer.logger is None:
+            return
+        self._written = epoch
+        writer = trainer.logger.experiment
+        for name, parameter in pl_module.model.named_parameters():
+            if parameter.grad is not None:
+                writer.add_histogram(f"weights/{name}", parameter.detach(), epoch)
+                writer.add_histogram(f"gradients/{name}", parameter.grad, epoch)
+
+
+class ProgressBar(TQDMProgressBar):
+    """A bar an epoch, with the losses under their short names."""
+
+    def __init__(self, target_name: str | None):
+        super().__init__(refresh_rate=1, leave=False)
+        self.names = {**BAR_NAMES, "train/target_loss": target_name}
+
+    def get_metrics(self, trainer, pl_module):
+        """Return the running losses and the learning rate for the end of the bar."""
+        shown = {
+            short: f"{float(value):.3f}"
+            for name, short in self.names.items()
+            if short and (value := pl_module.latest.get(name)) is not None
+        }
+        return shown | {"LR": f"{trainer.optimizers[0].param_groups[0]['lr']:.1e}"}
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are either whole or not there: written aside, flushed, then renamed."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        """Write a checkpoint; the one of the same name stays until this one is complete."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise

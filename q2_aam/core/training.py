@@ -1,0 +1,214 @@
+"""The training loop: what Lightning is told about a model and its data.
+
+Shapes: B samples, R references, F features, D embedding width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from q2_aam.core.comparison import StripeComparison
+from q2_aam.core.config import DataConfig, TrainConfig
+from q2_aam.core.dataset import Batch, BatchDataset, References, loader, plan_batches
+from q2_aam.core.inference import embed, encode_asvs
+from q2_aam.core.losses import Objective, masked_bases
+from q2_aam.core.optim import make_optimizer, make_scheduler
+from q2_aam.core.table import SampleTable
+
+UniFracSource = Callable[[np.ndarray, object], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The samples of a pass and what is to be learnt of them.
+
+    Parameters
+    ----------
+    table : SampleTable
+    targets : ndarray of shape (n_samples,), optional
+        Learnt values or class indices.
+    unifrac : callable, optional
+        Gives the phylogenetic targets of a batch from its rows and counts.
+    """
+
+    table: SampleTable
+    targets: np.ndarray | None = None
+    unifrac: UniFracSource | None = None
+
+
+@dataclass(frozen=True)
+class RunData:
+    """All that a run trains on.
+
+    Parameters
+    ----------
+    training : callable
+        Gives the pass of an epoch from its number.
+    validation : Pass, optional
+        Held-out samples.
+    data : DataConfig
+    references : References, optional
+        Rows of the training table that UniFrac is compared with.
+    masked : bool
+        Whether there is a nucleotide loss.
+    """
+
+    training: Callable[[int], Pass]
+    validation: Pass | None
+    data: DataConfig
+    references: References | None = None
+    masked: bool = True
+
+
+class DataModule(L.LightningDataModule):
+    """Makes the batches of each epoch, the same for the same seed and epoch."""
+
+    def __init__(self, run: RunData, config: TrainConfig):
+        super().__init__()
+        self.run, self.config = run, config
+
+    def train_dataloader(self):
+        """Return the batches of the current epoch, shuffled."""
+        return self._loader(self.batches(self.trainer.current_epoch))
+
+    def val_dataloader(self):
+        """Return the batches of the validation samples, every sample in one."""
+        held = self.run.validation
+        if held is None:
+            return []
+        plan = plan_batches(held.table.richness, self.config.batch_size)
+        return self._loader(
+            BatchDataset(
+                held.table, plan, self.run.data, seed=(self.config.random_seed,),
+                masked=self.run.masked, targets=held.targets, unifrac=held.unifrac,
+            )
+        )  # fmt: skip
+
+    def batches(self, epoch: int) -> BatchDataset:
+        """Return the training batches of an epoch."""
+        part, seed = self.run.training(epoch), (self.config.random_seed, epoch)
+        rng = np.random.default_rng([*seed, 0xBA7C4])
+        plan = plan_batches(part.table.richness, self.config.batch_size, rng)
+        return BatchDataset(
+            part.table, plan, self.run.data, seed=seed, masked=self.run.masked,
+            targets=part.targets, unifrac=part.unifrac, references=self.run.references, join=True,
+        )  # fmt: skip
+
+    def _loader(self, batches):
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return loader(batches, self.config.num_workers, pin_memory=on_gpu)
+
+
+@dataclass
+class _Cache:
+    """ASV embeddings of a table at the weights of the moment, [F, D]."""
+
+    asvs: Tensor | None = None
+
+    def of(self, batch: Batch) -> Tensor | None:
+        return None if self.asvs is None else self.asvs[batch.asvs]
+
+
+class TrainingModule(L.LightningModule):
+    """One model in training.
+
+    Parameters
+    ----------
+    model : SequenceEncoder or SequencePredictor
+    objective : Objective
+    config : TrainConfig
+    run : RunData
+    comparison : nn.Module, optional
+        How the phylogenetic loss compares; see `q2_aam.core.comparison`.
+    metrics : nn.Module, optional
+        Validation metrics of the target.
+    freeze_base : bool
+        Keep the encoder as it is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        config: TrainConfig,
+        run: RunData,
+        *,
+        comparison: nn.Module | None = None,
+        metrics: nn.Module | None = None,
+        freeze_base: bool = False,
+    ):
+        super().__init__()
+        self.model, self.objective, self.config, self.run = model, objective, config, run
+        self.comparison, self.metrics, self.freeze_base = comparison, metrics, freeze_base
+        self.latest: dict[str, Tensor] = {}
+        self._frozen, self._resting = _Cache(), _Cache()
+        self._bank_step = -1
+        if freeze_base:
+            model.base_model.requires_grad_(False)
+
+    def configure_optimizers(self):
+        """Return the optimizer and the course of its learning rate."""
+        optimizer = make_optimizer(self.model, self.config)
+        steps = int(self.trainer.estimated_stepping_batches)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": make_scheduler(optimizer, self.config, steps),
+        }
+
+    def on_train_epoch_start(self):
+        """Seed the epoch, so that a resumed run draws what an unbroken one does."""
+        epoch = self.trainer.current_epoch
+        torch.manual_seed(int(np.random.SeedSequence([self.config.random_seed, epoch])
+                              .generate_state(1, np.uint64)[0] >> 1))  # fmt: skip
+        table = self.run.training(epoch).table
+        if self.freeze_base:
+            self.model.base_model.eval()
+            self._frozen.asvs = encode_asvs(self.model, table)
+        self._fill_bank(epoch)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the loss of a batch."""
+        losses = self._losses(batch, self._frozen.of(batch), "train")
+        return losses.total
+
+    def on_validation_epoch_start(self):
+        """Encode each validation ASV once, and renew the references."""
+        self._resting.asvs = encode_asvs(self.model, self.run.validation.table)
+        self._fill_bank(self.trainer.current_epoch)
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Add a batch to the validation losses and metrics."""
+        self._losses(batch, self._resting.of(batch), "val")
+
+    def on_validation_epoch_end(self):
+        """Log the metrics of all validation samples, and forget their encodings."""
+        self._resting.asvs = None
+        if self.metrics is not None:
+            self.log_dict({f"val/{n}": v for n, v in self.metrics.compute().items()})
+
+    def _losses(self, batch, asvs, stage):
+        with_embedding = self.comparison is not None
+        output = self.model(batch, asvs, with_embedding=with_embedding)
+        unifrac = self.comparison(self.model, batch, output) if with_embedding else None
+        losses = self.objective(batch, output, unifrac)
+        logged = {f"{stage}/{name}": value.detach() for name, value in losses.terms().items()}
+        if output.nucleotides is not None:
+            hits = output.nucleotides.argmax(dim=-1) == masked_bases(batch)
+            logged[f"{stage}/nuc_accuracy"] = hits.float().mean()
+        if stage == "val" and self.metrics is not None:
+            self.metrics.update(output.target, batch.target)
+        self.latest = logged if stage == "train" else self.latest
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch))
+        return losses
+
+    def _fill_bank(self, epoch: int):
+        stale = self._bank_step != self.global_step
+        if not (isinstance(self.comparison, StripeComparison) and stale):
+            return
+        table = self.run.training(epoch).table.take(self.run.references.rows)
+        self.comparison.fill(embed(self.model, table, self.run.data))
+        self._bank_step = self.global_step
