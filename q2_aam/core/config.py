@@ -5,8 +5,9 @@ stores them as JSON. Nothing here imports torch.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from q2_aam.core.options import Config, option
+from q2_aam.core.options import Config, OptionError, option, option_infos
 
 UNIFRAC_METRICS = ("unweighted", "unifrac", "weighted_normalized", "faith_pd")
 
@@ -116,6 +117,12 @@ class UniFracConfig(Config):
     )
     prune_tree: bool = option(
         True, "Keep only the part of the phylogeny that leads to features of the table."
+    )
+    missing_features: str = option(
+        "error",
+        "What to do with features of the table that are not tips of the phylogeny: stop (error), "
+        "or leave them out of the training (drop).",
+        choices=("error", "drop"),
     )
 
     @property
@@ -246,3 +253,86 @@ class ClassificationConfig(TargetConfig):
         "What chooses the best epoch on the validation samples: total loss, accuracy or macro F1.",
         choices=("val_loss", "accuracy", "f1"),
     )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All options of a run, checked against each other."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    unifrac: UniFracConfig = UniFracConfig()
+    training: TrainConfig = TrainConfig()
+    fine_tuning: TargetConfig | None = None
+
+    @classmethod
+    def from_options(
+        cls, options: dict[str, Any], fine_tuning: type[TargetConfig] | None = None
+    ) -> "Settings":
+        """Sort named options into their places; what is not named has its default.
+
+        Parameters
+        ----------
+        options : dict
+            Values by option name.
+        fine_tuning : type, optional
+            `RegressionConfig` or `ClassificationConfig`; absent for pre-training.
+
+        Raises
+        ------
+        OptionError
+            With everything that is wrong: unknown names, values out of range, contradictions.
+        """
+        classes = {
+            "model": ModelConfig,
+            "data": DataConfig,
+            "unifrac": UniFracConfig,
+            "training": TrainConfig,
+        }
+        if fine_tuning is not None:
+            classes["fine_tuning"] = fine_tuning
+        known = {name for config in classes.values() for name in option_infos(config)}
+        problems = [f"there is no option '{name}'" for name in sorted(set(options) - known)]
+        parts = {}
+        for place, config in classes.items():
+            try:
+                parts[place] = config.pick(options)
+            except OptionError as error:
+                problems += error.problems
+        if not problems:
+            problems = list(cls(**parts)._contradictions())
+        if problems:
+            raise OptionError(problems)
+        return cls(**parts)
+
+    def _contradictions(self):
+        data, unifrac, training = self.data, self.unifrac, self.training
+        if data.rarefy_each_epoch and not unifrac.lazy_unifrac:
+            yield "rarefy_each_epoch draws new samples every epoch, so lazy_unifrac must be on"
+        if not unifrac.stripe_mode and training.batch_size < 2 and self._compares:
+            yield (
+                "without stripe_mode the samples of a batch are compared with each other, so "
+                "batch_size must be at least 2"
+            )
+        if training.scheduler == "plateau" and data.test_size == 0:
+            yield "scheduler plateau follows the validation loss, so test_size must be above 0"
+        if self.fine_tuning is None:
+            if training.penalty == 0 and training.nuc_penalty == 0:
+                yield "penalty and nuc_penalty are both 0, so there is nothing to learn"
+            return
+        if self.fine_tuning.target_penalty == 0:
+            yield "target_penalty is 0, so the target would not be learnt"
+        if self.fine_tuning.best_metric != "val_loss" and data.test_size == 0:
+            yield (
+                f"best_metric {self.fine_tuning.best_metric} is measured on validation samples, "
+                "so test_size must be above 0"
+            )
+
+    @property
+    def _compares(self) -> bool:
+        return self.training.penalty > 0 and self.unifrac.metric != "faith_pd"
+
+    @property
+    def best_metric(self) -> str:
+        """What chooses the best epoch."""
+        return "val_loss" if self.fine_tuning is None else self.fine_tuning.best_metric

@@ -123,10 +123,13 @@ class References:
     riding : int
         K, how many join each training batch in turn to have their embeddings renewed; every
         embedding is then at most ceil(R / K) steps old.
+    table : SampleTable
+        The references themselves, in the order of `rows`.
     """
 
     rows: np.ndarray
     riding: int
+    table: SampleTable
 
     def join(self, rows: np.ndarray, step: int) -> np.ndarray:
         """Add to a batch the references whose turn it is at this step."""

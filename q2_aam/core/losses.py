@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from q2_aam.core import alphabet
+from q2_aam.core.config import Settings
 from q2_aam.core.dataset import Batch
 from q2_aam.core.model import Output
+from q2_aam.core.target import NumericTarget
 
 
 @dataclass(frozen=True)
@@ -130,3 +132,34 @@ def classification_loss(weights: Tensor | None = None) -> Callable[[Tensor, Tens
         )
 
     return of_logits
+
+
+def fine_tuning_objective(settings: Settings, target, values, phylogenetic) -> Objective:
+    """Return the losses of fine-tuning.
+
+    Parameters
+    ----------
+    settings : Settings
+    target : NumericTarget or CategoricalTarget
+    values : pandas.Series
+        The training samples' values of the column.
+    phylogenetic : Phylogenetic, optional
+        Turns the UniFrac loss on.
+    """
+    tuning, training = settings.fine_tuning, settings.training
+    if isinstance(target, NumericTarget):
+        target_loss = regression_loss(tuning.loss_type)
+    else:
+        weights = None
+        if tuning.class_weights == "balanced":
+            sizes = values.value_counts()[list(target.classes)].to_numpy()
+            weights = torch.as_tensor(sizes.sum() / (len(sizes) * sizes), dtype=torch.float32)
+        target_loss = classification_loss(weights)
+    return Objective(
+        penalty=training.penalty if phylogenetic else 0.0,
+        nuc_penalty=0.0 if tuning.freeze_base else training.nuc_penalty,
+        count_penalty=tuning.count_penalty,
+        target_penalty=tuning.target_penalty,
+        unifrac_variance=phylogenetic.variance if phylogenetic else 1.0,
+        target_loss=target_loss,
+    )

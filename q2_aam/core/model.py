@@ -4,6 +4,7 @@ Shapes: B samples, S ASVs of the largest of them, U distinct ASVs in the batch, 
 some of them, P masked positions in these, L nucleotides, D embedding width, C outputs.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from q2_aam.core import alphabet
 from q2_aam.core.config import ModelConfig
 from q2_aam.core.dataset import Batch
 from q2_aam.core.layers import Pooling, Transformer
+from q2_aam.core.spec import ENCODER, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,17 @@ class SequenceEncoder(nn.Module):
             said = replace(said, embedding=embedding, diversity=self.mean_diversity * relative)
         return said
 
+    def set_typical_distance(self, embeddings: Tensor, distance: float) -> None:
+        """Scale distances so that the mean among embeddings [N, D] becomes the given one.
+
+        The course from random weights is then about which samples are near, not about how large
+        distances are.
+        """
+        radius = float(nn.functional.pdist(embeddings).mean())
+        if radius > 0 and 0 < distance < 1:
+            with torch.no_grad():
+                self.log_scale.fill_(math.log(2 * math.atanh(distance) / radius))
+
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Predict UniFrac between embeddings a [A, D] and b [B, D] as [A, B].
 
@@ -203,3 +216,10 @@ class SequencePredictor(nn.Module):
             abundance = abundance.masked_fill(~mask, float("-inf"))
         pooled = self.pooling(self.target_encoder(context, mask), mask)
         return replace(said, abundance=abundance, target=self.head(pooled))
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """Make the model of a specification, with random weights."""
+    if spec.kind == ENCODER:
+        return SequenceEncoder(spec.model)
+    return SequencePredictor(spec.model, spec.n_outputs)

@@ -16,9 +16,7 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Divide the trainable parameters: only matrices of linear layers decay."""
-    decaying = {
-        id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)
-    }
+    decaying = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
     trainable = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trainable if id(p) in decaying], "weight_decay": weight_decay},

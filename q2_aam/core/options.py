@@ -79,6 +79,20 @@ def option_infos(config_class) -> dict[str, OptionInfo]:
     return infos
 
 
+class OptionError(ValueError):
+    """Options that cannot be used; says all that is wrong with them in one message.
+
+    Parameters
+    ----------
+    problems : list of str
+        One clause each.
+    """
+
+    def __init__(self, problems: list[str]):
+        self.problems = list(problems)
+        super().__init__(f"Invalid options: {'; '.join(self.problems)}.")
+
+
 class Config:
     """Base of the configuration dataclasses: validation and JSON."""
 
@@ -91,7 +105,7 @@ class Config:
         if not problems:
             problems = list(self._contradictions())
         if problems:
-            raise ValueError(f"Invalid options: {'; '.join(problems)}.")
+            raise OptionError(problems)
 
     def _contradictions(self):
         """Yield one sentence for each impossible combination of otherwise valid values."""

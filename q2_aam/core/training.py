@@ -168,7 +168,7 @@ class TrainingModule(L.LightningModule):
         if self.freeze_base:
             self.model.base_model.eval()
             self._frozen.asvs = encode_asvs(self.model, table)
-        self._fill_bank(epoch)
+        self._fill_bank()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of a batch."""
@@ -178,7 +178,7 @@ class TrainingModule(L.LightningModule):
     def on_validation_epoch_start(self):
         """Encode each validation ASV once, and renew the references."""
         self._resting.asvs = encode_asvs(self.model, self.run.validation.table)
-        self._fill_bank(self.trainer.current_epoch)
+        self._fill_bank()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Add a batch to the validation losses and metrics."""
@@ -205,10 +205,9 @@ class TrainingModule(L.LightningModule):
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch))
         return losses
 
-    def _fill_bank(self, epoch: int):
+    def _fill_bank(self):
         stale = self._bank_step != self.global_step
         if not (isinstance(self.comparison, StripeComparison) and stale):
             return
-        table = self.run.training(epoch).table.take(self.run.references.rows)
-        self.comparison.fill(embed(self.model, table, self.run.data))
+        self.comparison.fill(embed(self.model, self.run.references.table, self.run.data))
         self._bank_step = self.global_step

@@ -1,0 +1,381 @@
+"""Attention All Microbes for people who write Python: tables and trees in, models and numbers out.
+
+A feature table is a `biom.Table`, a phylogeny the path of a Newick file, sequences a mapping or
+the path of a FASTA file, a metadata column a `pandas.Series`. Options are those of
+`q2_aam.core.config`, by name. Nothing here needs QIIME 2.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import skbio
+import torch
+
+from q2_aam.core import inference
+from q2_aam.core.checkpoint import SavedModel
+from q2_aam.core.comparison import DiversityComparison
+from q2_aam.core.config import DataConfig, Settings
+from q2_aam.core.device import choose_device
+from q2_aam.core.fit import fit
+from q2_aam.core.losses import Objective, fine_tuning_objective
+from q2_aam.core.metadata import check_numbers, warn_if_few, with_values
+from q2_aam.core.metrics import ClassificationMetrics, RegressionMetrics
+from q2_aam.core.model import build
+from q2_aam.core.options import OptionError
+from q2_aam.core.prepare import prepare_phylogeny, prepare_run, prepare_samples
+from q2_aam.core.rundir import fingerprint, run_directory
+from q2_aam.core.spec import CLASSIFIER, ENCODER, FINE_TUNING, REGRESSOR, ModelSpec
+from q2_aam.core.table import SampleTable, rarefy, sample_table
+from q2_aam.core.target import CategoricalTarget, NumericTarget
+from q2_aam.core.training import TrainingModule
+
+Sequences = Mapping[str, str] | str | Path | None
+
+METRICS = {REGRESSOR: RegressionMetrics, CLASSIFIER: ClassificationMetrics}
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """How a run can be watched and taken up again.
+
+    Parameters
+    ----------
+    run_dir : path, optional
+        Directory of this run alone: TensorBoard's files and checkpoints appear there live, and
+        the same call with the same arguments resumes from the last checkpoint.
+    progress : bool
+        Show progress bars on the standard error stream.
+    """
+
+    run_dir: str | Path | None = None
+    progress: bool = False
+
+
+def pretrain(
+    table,
+    phylogeny: str | Path,
+    *,
+    sequences: Sequences = None,
+    encoder: SavedModel | None = None,
+    reference_ids: Sequence[str] | None = None,
+    monitor: Monitor = Monitor(),
+    **options,
+) -> SavedModel:
+    """Train an encoder of samples without labels, on UniFrac distances and masked nucleotides.
+
+    Parameters
+    ----------
+    table : biom.Table
+        Counts of ASVs in samples.
+    phylogeny : path
+        Rooted tree of the ASVs, Newick with branch lengths.
+    sequences : mapping or path, optional
+        Sequence of each feature, or a FASTA file; not needed if the feature ids are sequences.
+    encoder : SavedModel, optional
+        Continue from this model; its architecture is kept.
+    reference_ids : sequence of str, optional
+        Samples that the others are compared with, instead of a random choice.
+    monitor : Monitor
+    **options
+        See `ModelConfig`, `DataConfig`, `UniFracConfig` and `TrainConfig`.
+
+    Returns
+    -------
+    SavedModel
+        Of kind SequenceEncoder.
+
+    Raises
+    ------
+    ValueError
+        If the input or an option cannot be used; the message says what to do.
+    """
+    settings = _settings(options, None, encoder)
+    whole = _read_table(table, sequences, settings)
+    samples = prepare_samples(whole, settings)
+    warn_if_few(samples.fixed.n_samples)
+    phylogenetic = prepare_phylogeny(str(phylogeny), samples, settings, reference_ids)
+    run = prepare_run(
+        samples, settings, phylogenetic=phylogenetic, masked=settings.training.nuc_penalty > 0
+    )
+    objective = Objective(
+        penalty=settings.training.penalty,
+        nuc_penalty=settings.training.nuc_penalty,
+        unifrac_variance=phylogenetic.variance,
+    )
+    inputs = _identity(whole, phylogeny, encoder, reference_ids)
+    spec = _spec(ENCODER, settings, samples)
+    return _run(settings, spec, objective, run, phylogenetic, encoder, inputs, monitor)
+
+
+def train_regressor(table, target: pd.Series, **arguments) -> SavedModel:
+    """Train a model that predicts a numeric metadata column.
+
+    Parameters
+    ----------
+    table : biom.Table
+        Counts of ASVs in samples.
+    target : pandas.Series
+        Numbers by sample id; the name is the column's.
+    **arguments
+        Those of `_train`: encoder, phylogeny, sequences, missing_samples, monitor, and the
+        options of `RegressionConfig` and of pre-training.
+
+    Returns
+    -------
+    SavedModel
+        Of kind SequenceRegressor.
+
+    Raises
+    ------
+    ValueError
+        If the input or an option cannot be used; the message says what to do.
+    """
+    return _train(REGRESSOR, table, target, **arguments)
+
+
+def train_classifier(table, target: pd.Series, **arguments) -> SavedModel:
+    """Train a model that predicts a categorical metadata column.
+
+    As `train_regressor`, with classes for numbers and the options of `ClassificationConfig`.
+
+    Returns
+    -------
+    SavedModel
+        Of kind SequenceClassifier.
+    """
+    return _train(CLASSIFIER, table, target, **arguments)
+
+
+def _train(
+    kind,
+    table,
+    column,
+    *,
+    encoder: SavedModel | None = None,
+    phylogeny: str | Path | None = None,
+    sequences: Sequences = None,
+    reference_ids: Sequence[str] | None = None,
+    missing_samples: str = "error",
+    monitor: Monitor = Monitor(),
+    **options,
+) -> SavedModel:
+    settings = _settings(options, FINE_TUNING[kind], encoder)
+    if settings.fine_tuning.freeze_base and encoder is None:
+        raise OptionError(["freeze_base keeps an encoder as it is, so an encoder must be given"])
+    whole = _read_table(table, sequences, settings)
+    values = with_values(whole.sample_ids, column, missing_samples)
+    values = check_numbers(values) if kind == REGRESSOR else values.astype(str)
+    whole = whole.select(values.index)
+    samples = prepare_samples(whole, settings, classes=None if kind == REGRESSOR else values)
+    known = values[list(samples.fixed.sample_ids)]
+    warn_if_few(len(known), None if kind == REGRESSOR else known)
+    if kind == REGRESSOR:
+        target = NumericTarget.fit(column.name, known, settings.fine_tuning.target_transform)
+    else:
+        target = CategoricalTarget.fit(column.name, known)
+    phylogenetic = None
+    if phylogeny is not None and settings.training.penalty > 0:
+        phylogenetic = prepare_phylogeny(str(phylogeny), samples, settings, reference_ids)
+    objective = fine_tuning_objective(settings, target, known, phylogenetic)
+    held = None if samples.held is None else values[list(samples.held.sample_ids)]
+    run = prepare_run(
+        samples,
+        settings,
+        phylogenetic=phylogenetic,
+        masked=objective.nuc_penalty > 0,
+        targets=(target.to_learnt(known), None if held is None else target.to_learnt(held)),
+    )
+    spec = _spec(kind, settings, samples, target)
+    inputs = _identity(whole, phylogeny, encoder, reference_ids, values)
+    return _run(settings, spec, objective, run, phylogenetic, encoder, inputs, monitor)
+
+
+def _run(settings, spec, objective, run, phylogenetic, encoder, inputs, monitor) -> SavedModel:
+    """Make the model that a specification describes, and train it."""
+    action = {ENCODER: "pretrain", REGRESSOR: "train-regressor", CLASSIFIER: "train-classifier"}
+    digest = fingerprint(asdict(spec), *inputs)
+    with (
+        torch.random.fork_rng(),
+        run_directory(monitor.run_dir, action[spec.kind], digest) as directory,
+    ):
+        torch.manual_seed(settings.training.random_seed)
+        model = build(spec)
+        _start_from(model, encoder, phylogenetic, run.training(0).table)
+        module = TrainingModule(
+            model,
+            objective,
+            settings.training,
+            run,
+            comparison=phylogenetic and phylogenetic.comparison,
+            metrics=METRICS[spec.kind](spec.target) if spec.target else None,
+            freeze_base=spec.target is not None and settings.fine_tuning.freeze_base,
+        )
+        names = {ENCODER: None, REGRESSOR: "RL", CLASSIFIER: "CL"}
+        result = fit(
+            module, settings, directory, bar_name=names[spec.kind], progress=monitor.progress
+        )
+    return SavedModel(spec, model.state_dict(), result.history, result.event_files)
+
+
+def _identity(table: SampleTable, phylogeny, encoder, reference_ids, values=None) -> list:
+    """List what makes this run different from another with the same options."""
+    counts = table.counts
+    return [
+        table.sample_ids,
+        table.feature_ids,
+        table.tokens,
+        counts.data,
+        counts.indices.astype(np.int64),
+        counts.indptr.astype(np.int64),
+        None if phylogeny is None else Path(phylogeny),
+        None if reference_ids is None else sorted(reference_ids),
+        None if values is None else [[name, str(value)] for name, value in values.items()],
+        *([] if encoder is None else [v.numpy() for _, v in sorted(encoder.weights.items())]),
+    ]
+
+
+def predict_regression(
+    table, model: SavedModel, *, sequences: Sequences = None, device: str = "auto"
+) -> pd.Series:
+    """Predict a numeric column for samples.
+
+    Parameters
+    ----------
+    table : biom.Table
+        Counts of ASVs in samples; the ASVs need not have been in training.
+    model : SavedModel
+        Of kind SequenceRegressor.
+    sequences : mapping or path, optional
+        As in training.
+    device : {'auto', 'cpu', 'cuda'}
+
+    Returns
+    -------
+    pandas.Series
+        Predictions by sample id, in the units of the column; named like the column. Samples
+        without reads are left out, with a warning.
+    """
+    _check_kind(model, REGRESSOR, "predict-classification")
+    samples = _samples_for(model, table, sequences)
+    learnt = inference.predict(_module(model, device), samples, model.spec.data).numpy()[:, 0]
+    values = model.spec.target.to_units(learnt)
+    return pd.Series(values, index=_ids(samples), name=model.spec.target.column)
+
+
+def predict_classification(
+    table, model: SavedModel, *, sequences: Sequences = None, device: str = "auto"
+) -> tuple[pd.Series, pd.DataFrame]:
+    """Predict a categorical column for samples.
+
+    The arguments are those of `predict_regression`, with a model of kind SequenceClassifier.
+
+    Returns
+    -------
+    predictions : pandas.Series
+        The most probable class by sample id; named like the column.
+    probabilities : pandas.DataFrame
+        One column a class; rows sum to one.
+    """
+    _check_kind(model, CLASSIFIER, "predict-regression")
+    samples = _samples_for(model, table, sequences)
+    logits = inference.predict(_module(model, device), samples, model.spec.data)
+    classes = list(model.spec.target.classes)
+    probabilities = pd.DataFrame(
+        logits.double().softmax(dim=1).numpy(), index=_ids(samples), columns=classes
+    )
+    best = probabilities.to_numpy().argmax(axis=1)
+    predictions = pd.Series(
+        [classes[i] for i in best], index=_ids(samples), name=model.spec.target.column
+    )
+    return predictions, probabilities
+
+
+def _settings(options, fine_tuning, encoder) -> Settings:
+    """Sort the options; the architecture of a given encoder stands, and cannot be contradicted."""
+    settings = Settings.from_options(options, fine_tuning)
+    if encoder is None:
+        return settings
+    mine, given, default = settings.model, encoder.spec.model, type(settings.model)()
+    fixed = ("embedding_dim", "attention_heads", "attention_layers", "max_bp")
+    problems = [
+        f"{name} is {getattr(mine, name)}, but the encoder's is {getattr(given, name)}: leave it "
+        "out"
+        for name in fixed
+        if getattr(mine, name) not in (getattr(default, name), getattr(given, name))
+    ]
+    if problems:
+        raise OptionError(problems)
+    return replace(settings, model=replace(given, dropout=mine.dropout))
+
+
+def _read_table(table, sequences: Sequences, settings: Settings) -> SampleTable:
+    return sample_table(table, _read_sequences(sequences), settings.model.max_bp)
+
+
+def _read_sequences(sequences: Sequences) -> Mapping[str, str] | None:
+    if sequences is None or isinstance(sequences, Mapping):
+        return sequences
+    records = skbio.io.read(str(sequences), format="fasta", constructor=skbio.Sequence)
+    return {record.metadata["id"]: str(record) for record in records}
+
+
+def _start_from(model, encoder: SavedModel | None, phylogenetic, table) -> None:
+    """Take an encoder's weights, or let untrained answers be right on average."""
+    base = model.base_model
+    if encoder is not None:
+        prefix = "" if encoder.spec.kind == ENCODER else "base_model."
+        base.load_state_dict(
+            {
+                name.removeprefix(prefix): value
+                for name, value in encoder.weights.items()
+                if name.startswith(prefix)
+            }
+        )
+    elif isinstance(phylogenetic and phylogenetic.comparison, DiversityComparison):
+        base.mean_diversity.fill_(phylogenetic.mean)
+    elif phylogenetic is not None:
+        few = table.take(range(min(table.n_samples, 32)))
+        base.set_typical_distance(inference.embed(model, few, DataConfig()), phylogenetic.mean)
+
+
+def _spec(kind, settings: Settings, samples, target=None) -> ModelSpec:
+    return ModelSpec(
+        kind,
+        settings.model,
+        settings.data,
+        settings.unifrac,
+        settings.training,
+        samples.reads,
+        settings.fine_tuning,
+        target,
+    )
+
+
+def _check_kind(model: SavedModel, expected: str, instead: str) -> None:
+    if model.spec.kind != expected:
+        way_out = (
+            "train it on a metadata column first (train-regressor, train-classifier)"
+            if model.spec.kind == ENCODER
+            else f"use {instead}"
+        )
+        raise ValueError(f"The model is a {model.spec.kind}, not a {expected}: {way_out}.")
+
+
+def _samples_for(model: SavedModel, table, sequences: Sequences) -> SampleTable:
+    spec = model.spec
+    samples = sample_table(table, _read_sequences(sequences), spec.model.max_bp)
+    seed = spec.training.random_seed
+    return rarefy(samples, spec.data.rarefy_depth, seed, keep_shallow=True)
+
+
+def _module(model: SavedModel, device: str) -> torch.nn.Module:
+    module = build(model.spec)
+    module.load_state_dict(model.weights)
+    return module.to(choose_device(device)).eval()
+
+
+def _ids(samples: SampleTable) -> pd.Index:
+    return pd.Index(samples.sample_ids, name="sample-id")

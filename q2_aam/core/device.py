@@ -1,0 +1,62 @@
+"""Where to compute, and in what arithmetic."""
+
+import logging
+import os
+
+import torch
+
+from q2_aam.core.config import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device to compute on.
+
+    Parameters
+    ----------
+    wanted : {'auto', 'cpu', 'cuda'}
+        With auto, a GPU that is there but cannot be used is passed over with a warning.
+
+    Raises
+    ------
+    ValueError
+        If a GPU is asked for and none can be used.
+    """
+    if wanted == "cpu":
+        return torch.device("cpu")
+    problem = _gpu_problem()
+    if problem is None:
+        return torch.device("cuda")
+    if wanted == "cuda":
+        raise ValueError(
+            f"device is 'cuda', but no GPU can be used: {problem}; choose 'auto' or 'cpu'."
+        )
+    if torch.cuda.is_available():
+        log.warning("There is a GPU, but it cannot be used, so the processor is: %s.", problem)
+    return torch.device("cpu")
+
+
+def _gpu_problem() -> str | None:
+    if not torch.cuda.is_available():
+        return "PyTorch finds none on this machine"
+    try:
+        torch.zeros(1, device="cuda").add_(1).item()
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def lightning_precision(config: TrainConfig, device: torch.device) -> str:
+    """Return Lightning's name of the arithmetic to use."""
+    if config.mixed_precision == "auto":
+        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    else:
+        bf16 = config.mixed_precision == "bf16"
+    return "bf16-mixed" if bf16 else "32-true"
+
+
+def prepare_allocator(config: TrainConfig) -> None:
+    """Set the GPU allocator's options; has an effect before the first use of the GPU only."""
+    if config.use_expandable_segments:
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")

@@ -1,0 +1,154 @@
+"""One run of the training loop, from a module and its data to the best epoch's weights."""
+
+import logging
+import tempfile
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from q2_aam.core.callbacks import Histograms, History, ProgressBar, SafeCheckpointIO
+from q2_aam.core.config import Settings
+from q2_aam.core.device import choose_device, lightning_precision, prepare_allocator
+from q2_aam.core.metrics import monitored
+from q2_aam.core.training import DataModule, TrainingModule
+
+log = logging.getLogger(__name__)
+
+LAST = "last.ckpt"
+QUIET = (
+    ".*does not have many workers.*",
+    ".*number of training batches.*",
+    ".*GPU available but not used.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*dirpath was changed.*",
+    ".*Found .* module.s. in eval mode.*",
+)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run leaves beside the weights.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        One row an epoch.
+    event_files : dict of str to bytes
+        TensorBoard's files by name.
+    """
+
+    history: pd.DataFrame
+    event_files: dict[str, bytes]
+
+
+def fit(
+    module: TrainingModule,
+    settings: Settings,
+    run_dir: str | Path | None = None,
+    *,
+    bar_name: str | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Train a model until it stops improving, and leave it with the weights of the best epoch.
+
+    Parameters
+    ----------
+    module : TrainingModule
+    settings : Settings
+    run_dir : path, optional
+        Where checkpoints and TensorBoard's files are written as they come, and where a broken
+        run of the same name is taken up again. Without it they are in a temporary directory.
+    bar_name : str, optional
+        Short name of the target loss in the progress bar: RL or CL.
+    progress : bool
+        Show progress bars on the standard error stream.
+
+    Returns
+    -------
+    FitResult
+    """
+    with ExitStack() as stack:
+        if run_dir is None:
+            run_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="q2-aam-"))
+        run_dir = Path(run_dir)
+        stack.enter_context(warnings.catch_warnings())
+        for message in QUIET:
+            warnings.filterwarnings("ignore", message=message)
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        return _fit(module, settings, run_dir, bar_name, progress)
+
+
+def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
+    history, validated = History(), module.run.validation is not None
+    checkpoint = _checkpoint(settings, run_dir, validated)
+    callbacks = [history, Histograms(), checkpoint]
+    if validated:
+        callbacks.append(_early_stopping(settings))
+    if progress:
+        callbacks.append(ProgressBar(bar_name))
+    trainer = _trainer(settings, run_dir, callbacks, progress, validated)
+    trainer.logger.log_hyperparams(_hyperparameters(settings))
+    last = run_dir / LAST
+    if last.exists():
+        log.info("Taking up the run in %s where it stopped.", run_dir)
+    data = DataModule(module.run, settings.training)
+    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+    trainer.logger.finalize("success")
+    if checkpoint.best_model_path:
+        best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+        module.load_state_dict(best["state_dict"])
+    module.to("cpu")
+    events = {path.name: path.read_bytes() for path in sorted(run_dir.rglob("events.out.*"))}
+    return FitResult(history.frame(), events)
+
+
+def _trainer(settings, run_dir, callbacks, progress, validated) -> L.Trainer:
+    config = settings.training
+    prepare_allocator(config)
+    device = choose_device(config.device)
+    return L.Trainer(
+        max_epochs=config.epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=lightning_precision(config, device),
+        accumulate_grad_batches=config.gradient_accumulation_steps,
+        gradient_clip_val=config.max_grad_norm,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
+        plugins=[SafeCheckpointIO()],
+        limit_val_batches=1.0 if validated else 0,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def _checkpoint(settings, run_dir, validated) -> ModelCheckpoint:
+    if not validated:
+        return ModelCheckpoint(dirpath=run_dir, save_top_k=0, save_last=True)
+    monitor, mode = monitored(settings.best_metric)
+    return ModelCheckpoint(
+        dirpath=run_dir, filename="best-{epoch}", monitor=monitor, mode=mode, save_last=True
+    )
+
+
+def _early_stopping(settings) -> EarlyStopping:
+    monitor, mode = monitored(settings.best_metric)
+    return EarlyStopping(monitor, mode=mode, patience=settings.training.patience)
+
+
+def _hyperparameters(settings) -> dict:
+    parts = [settings.model, settings.data, settings.unifrac, settings.training]
+    if settings.fine_tuning is not None:
+        parts.append(settings.fine_tuning)
+    return {name: value for part in parts for name, value in part.to_dict().items()}
