@@ -24,6 +24,7 @@ AMBIGUOUS = {
 }
 FIRST_BASE, FIRST_AMBIGUOUS = 1, 6
 N_TOKENS = FIRST_AMBIGUOUS + len(AMBIGUOUS)
+N_PARTS = len(BASES) + 1
 
 _INVALID = 255
 
@@ -83,18 +84,21 @@ def encode(sequence: str, max_bp: int) -> np.ndarray:
 
 
 def composition() -> np.ndarray:
-    """Return what each token is made of, in terms of padding, the four bases and the mask.
+    """Return what each token is made of, in terms of A, C, G, T and the mask.
 
-    An ambiguous code is an equal mixture of its bases, so it needs no embedding of its own.
+    An ambiguous code is an equal mixture of its bases, and padding is nothing, so neither needs
+    weights of its own.
 
     Returns
     -------
-    ndarray of shape (N_TOKENS, 6), dtype float32
-        Rows sum to one.
+    ndarray of shape (N_TOKENS, 5), dtype float32
+        Rows sum to one, but that of padding is zero.
     """
-    rows = np.zeros((N_TOKENS, FIRST_AMBIGUOUS), dtype=np.float32)
-    rows[:FIRST_AMBIGUOUS] = np.eye(FIRST_AMBIGUOUS)
+    rows = np.zeros((N_TOKENS, N_PARTS), dtype=np.float32)
+    for i in range(len(BASES)):
+        rows[FIRST_BASE + i, i] = 1
+    rows[MASK, N_PARTS - 1] = 1
     for i, bases in enumerate(AMBIGUOUS.values()):
         for base in bases:
-            rows[FIRST_AMBIGUOUS + i, FIRST_BASE + BASES.index(base)] = 1 / len(bases)
+            rows[FIRST_AMBIGUOUS + i, BASES.index(base)] = 1 / len(bases)
     return rows

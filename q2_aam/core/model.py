@@ -15,6 +15,7 @@ from q2_aam.core import alphabet
 from q2_aam.core.config import ModelConfig
 from q2_aam.core.dataset import Batch
 from q2_aam.core.layers import Pooling, Transformer
+from q2_aam.core.schema import NEIGHBOURHOOD
 from q2_aam.core.spec import ENCODER, ModelSpec
 
 
@@ -52,7 +53,10 @@ class ASVEncoder(nn.Module):
         self.register_buffer(
             "composition", torch.from_numpy(alphabet.composition()), persistent=False
         )
-        self.nucleotide = nn.Parameter(torch.randn(alphabet.FIRST_AMBIGUOUS, dim))
+        # A nucleotide is embedded together with its neighbours: the transformer would have to
+        # learn to find them, and takes several times as many steps when it must.
+        self.nucleotide = nn.Conv1d(alphabet.N_PARTS, dim, NEIGHBOURHOOD, padding="same")
+        nn.init.normal_(self.nucleotide.weight, std=NEIGHBOURHOOD**-0.5)
         self.position = nn.Parameter(0.1 * torch.randn(config.max_bp, dim))
         self.transformer = Transformer(dim, config.attention_heads, config.attention_layers)
         self.pooling = Pooling(dim, config.attention_heads)
@@ -77,8 +81,8 @@ class ASVEncoder(nn.Module):
         return self.pooling(self._hidden(tokens), _occupied(tokens))
 
     def _hidden(self, tokens: Tensor) -> Tensor:
-        table = self.composition @ self.nucleotide  # [N_TOKENS, D]
-        x = nn.functional.embedding(tokens.int(), table) + self.position[: tokens.shape[1]]
+        parts = nn.functional.embedding(tokens.int(), self.composition)  # [U, L, 5]
+        x = self.nucleotide(parts.mT).mT + self.position[: tokens.shape[1]]
         return self.transformer(x, _occupied(tokens))  # [U, L, D]
 
 

@@ -12,6 +12,9 @@ from q2_aam.core.spec import ENCODER, ModelSpec
 FEED_FORWARD_RATIO = 2
 """Width of the hidden layer of a feed-forward network, in embedding widths."""
 
+NEIGHBOURHOOD = 7
+"""Nucleotides that are embedded together, the one in question in the middle."""
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -37,7 +40,8 @@ def _under(prefix, shapes):
 def _encoder(config):
     d = config.embedding_dim
     shapes = {
-        "asv_encoder.nucleotide": (alphabet.FIRST_AMBIGUOUS, d),
+        "asv_encoder.nucleotide.weight": (d, alphabet.N_PARTS, NEIGHBOURHOOD),
+        "asv_encoder.nucleotide.bias": (d,),
         "asv_encoder.position": (config.max_bp, d),
         "log_scale": (),
         "mean_diversity": (),

@@ -278,26 +278,19 @@ def split(n: int, test_size: float, seed: int, classes=None) -> tuple[np.ndarray
     rng = np.random.default_rng([seed, 0x5EED])
     n_held = min(max(round(n * test_size), 1), n - 1) if test_size > 0 else 0
     order = rng.permutation(n)
-    if classes is not None and n_held:
-        order = _interleave_classes(order, np.asarray(classes), n_held)
-    return np.sort(order[n_held:]), np.sort(order[:n_held])
+    if classes is None or not n_held:
+        return np.sort(order[n_held:]), np.sort(order[:n_held])
+    held = _proportional(order, np.asarray(classes), n_held)
+    return np.setdiff1d(order, held), np.sort(held)
 
 
-def _interleave_classes(order, classes, n_held):
-    """Order the rows so that the first ``n_held`` have the class proportions of the whole."""
-    held_parts, kept_parts = [], []
+def _proportional(order, classes, n_held) -> np.ndarray:
+    """Take about ``n_held`` rows so that each class gives its share, but never its last sample."""
     share = n_held / len(order)
-    remainders = []
-    for name in np.unique(classes):
-        members = order[classes[order] == name]
-        quota = share * len(members)
-        whole = min(int(quota), len(members) - 1)
-        held_parts.append(members[:whole])
-        kept_parts.append(members[whole:])
-        if len(members) - whole > 1:
-            remainders.append((quota - whole, len(held_parts) - 1))
-    missing = n_held - sum(map(len, held_parts))
-    for _, part in sorted(remainders, reverse=True)[:missing]:
-        held_parts[part] = np.append(held_parts[part], kept_parts[part][0])
-        kept_parts[part] = kept_parts[part][1:]
-    return np.concatenate([*held_parts, *kept_parts])
+    members = [order[classes[order] == name] for name in np.unique(classes)]
+    whole = [min(int(share * len(rows)), len(rows) - 1) for rows in members]
+    rest = [share * len(rows) - n for rows, n in zip(members, whole, strict=True)]
+    spare = [i for i, rows in enumerate(members) if len(rows) - whole[i] > 1]
+    for i in sorted(spare, key=lambda i: -rest[i])[: n_held - sum(whole)]:
+        whole[i] += 1
+    return np.concatenate([rows[:n] for rows, n in zip(members, whole, strict=True)])

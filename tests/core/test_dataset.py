@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+
+from q2_aam.core import alphabet
+from q2_aam.core.config import DataConfig
+from q2_aam.core.dataset import (
+    BatchDataset,
+    References,
+    collate,
+    limit_asvs,
+    mask_nucleotides,
+    plan_batches,
+)
+from q2_aam.core.table import sample_table
+
+
+@pytest.fixture(scope="module")
+def table(simulated):
+    return sample_table(simulated.table, None, 150)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+@pytest.mark.parametrize("seed", [None, 0])
+def test_plan_batches_keeps_every_sample_once(table, batch_size, seed):
+    rng = None if seed is None else np.random.default_rng(seed)
+    plan = plan_batches(table.richness, batch_size, rng)
+    assert sorted(np.concatenate(plan)) == list(range(table.n_samples))
+    assert sum(len(rows) < batch_size for rows in plan) <= 1
+
+
+def test_collate_restores_the_counts(table):
+    rows = np.array([5, 0, 9])
+    batch = collate(table, rows, table.counts[rows])
+    restored = np.zeros((3, len(table.feature_ids)))
+    for i in range(3):
+        present = batch.counts[i] > 0
+        restored[i, batch.asvs[batch.asv_index[i, present]]] = batch.counts[i, present]
+    assert np.array_equal(restored, table.counts[rows].toarray())
+    assert len(set(batch.asvs.tolist())) == len(batch.asvs)
+
+
+def test_collate_pads_to_the_batch_only(table):
+    rows = np.argsort(table.richness)[:4]
+    assert collate(table, rows, table.counts[rows]).counts.shape[1] == table.richness[rows].max()
+
+
+@pytest.mark.parametrize("how", ["abundance", "first", "random"])
+def test_limit_asvs_keeps_as_many(table, how):
+    data = DataConfig(token_limit=4, asv_sampling=how)
+    limited = limit_asvs(table.counts, data, np.random.default_rng(0))
+    assert np.array_equal(np.diff(limited.indptr), np.minimum(table.richness, 4))
+
+
+def test_limit_asvs_by_abundance_keeps_the_most_abundant(table):
+    limited = limit_asvs(table.counts, DataConfig(token_limit=4), None)
+    for before, after in zip(table.counts, limited, strict=True):
+        left_out = np.setdiff1d(before.indices, after.indices)
+        assert before[:, left_out].toarray().max(initial=0) <= after.data.min()
+
+
+def test_limit_asvs_first_is_the_order_of_sequences(table):
+    data = DataConfig(token_limit=4, asv_sampling="first")
+    limited = limit_asvs(table.counts, data, None)
+    assert np.array_equal(limited[0].indices, table.counts[0].indices[:4])
+
+
+def test_limit_asvs_random_differs_between_draws(table):
+    data = DataConfig(token_limit=4, asv_sampling="random")
+    draws = [limit_asvs(table.counts, data, np.random.default_rng(s)).indices for s in (0, 1)]
+    assert not np.array_equal(*draws)
+
+
+@pytest.mark.parametrize("strategy", ["random", "span"])
+def test_mask_nucleotides_masks_the_share_asked_for(table, strategy):
+    data = DataConfig(nuc_mask_ratio=0.25, nuc_mask_strategy=strategy)
+    masked = mask_nucleotides(table.tokens, data, np.random.default_rng(0))
+    assert set(masked["masked_at"].sum(dim=1).tolist()) == {10}
+
+
+def test_mask_nucleotides_span_is_one_run(table):
+    data = DataConfig(nuc_mask_ratio=0.25, nuc_mask_strategy="span")
+    masked = mask_nucleotides(table.tokens, data, np.random.default_rng(0))["masked_at"].int()
+    starts = torch.diff(masked, dim=1, prepend=torch.zeros(len(masked), 1, dtype=torch.int)) == 1
+    assert starts.sum(dim=1).tolist() == [1] * len(masked)
+
+
+def test_mask_nucleotides_leaves_padding_and_ambiguous_codes(table):
+    tokens = np.tile(np.array([1, alphabet.FIRST_AMBIGUOUS, 2, alphabet.PAD], np.uint8), (8, 1))
+    data = DataConfig(nuc_mask_ratio=0.9)
+    masked = mask_nucleotides(tokens, data, np.random.default_rng(0))["masked_at"]
+    assert masked[:, [0, 2]].all()
+    assert not masked[:, [1, 3]].any()
+
+
+def test_mask_nucleotides_ratio_zero_masks_nothing(table):
+    data = DataConfig(nuc_mask_ratio=0.0)
+    assert not mask_nucleotides(table.tokens, data, np.random.default_rng(0))["masked_at"].any()
+
+
+def test_references_join_all_in_turn(table):
+    rows = np.array([2, 5, 11, 17, 30])
+    references = References(rows, riding=2, table=table.take(rows))
+    joined = [references.join(np.array([0, 1]), step)[2:] for step in range(3)]
+    assert set(np.concatenate(joined)) == set(rows)
+
+
+def test_references_join_no_sample_twice(table):
+    rows = np.array([2, 5])
+    references = References(rows, riding=2, table=table.take(rows))
+    assert references.join(np.array([5, 7]), 0).tolist() == [5, 7, 2]
+
+
+def test_batch_dataset_gives_the_same_batch_again(table):
+    plan = plan_batches(table.richness, 8)
+    dataset = BatchDataset(table, plan, DataConfig(), seed=(1, 2), masked=True)
+    a, b = dataset[3], dataset[3]
+    assert torch.equal(a.masked_at, b.masked_at)
+    other = BatchDataset(table, plan, DataConfig(), seed=(1, 3), masked=True)[3]
+    assert not torch.equal(a.masked_at, other.masked_at)
