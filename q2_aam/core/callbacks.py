@@ -39,7 +39,7 @@ class History(Callback):
         row = {"epoch": trainer.current_epoch}
         names = [n for n in trainer.callback_metrics if n.startswith(("train/", "val/"))]
         row |= {n: float(trainer.callback_metrics[n]) for n in sorted(names)}
-        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["learning_rate"] = float(trainer.callback_metrics["learning_rate"])
         row["seconds"] = time.monotonic() - self._started
         self.rows.append(row)
 

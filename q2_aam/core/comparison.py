@@ -48,8 +48,8 @@ class StripeComparison(nn.Module):
     def forward(self, model: nn.Module, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
         """Return predicted and true distances, (B, R) each."""
         references = self.bank
-        here = torch.nonzero(batch.bank_slots >= 0).squeeze(1)
-        if model.training and len(here):
+        if model.training and batch.bank_slots is not None:
+            here = torch.nonzero(batch.bank_slots >= 0).squeeze(1)
             slots, live = batch.bank_slots[here], output.embedding[here]
             references = references.index_copy(0, slots, live.to(references))
             self.bank = references.detach()

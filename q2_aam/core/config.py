@@ -34,7 +34,8 @@ class ModelConfig(Config):
     )
     dropout: float = option(
         0.1,
-        "Share of activations dropped in training between the layers that see whole samples.",
+        "Share of activations dropped while training the layers that predict abundances and the "
+        "target.",
         low=0.0,
         high=0.9,
     )

@@ -55,7 +55,7 @@ class ASVEncoder(nn.Module):
         )
         # A nucleotide is embedded together with its neighbours: the transformer would have to
         # learn to find them, and takes several times as many steps when it must.
-        self.nucleotide = nn.Conv1d(alphabet.N_PARTS, dim, NEIGHBOURHOOD, padding="same")
+        self.nucleotide = nn.Linear(NEIGHBOURHOOD * alphabet.N_PARTS, dim)
         nn.init.normal_(self.nucleotide.weight, std=NEIGHBOURHOOD**-0.5)
         self.position = nn.Parameter(0.1 * torch.randn(config.max_bp, dim))
         self.transformer = Transformer(dim, config.attention_heads, config.attention_layers)
@@ -82,7 +82,9 @@ class ASVEncoder(nn.Module):
 
     def _hidden(self, tokens: Tensor) -> Tensor:
         parts = nn.functional.embedding(tokens.int(), self.composition)  # [U, L, 5]
-        x = self.nucleotide(parts.mT).mT + self.position[: tokens.shape[1]]
+        side = NEIGHBOURHOOD // 2
+        windows = nn.functional.pad(parts, (0, 0, side, side)).unfold(1, NEIGHBOURHOOD, 1)
+        x = self.nucleotide(windows.flatten(2)) + self.position[: tokens.shape[1]]
         return self.transformer(x, _occupied(tokens))  # [U, L, D]
 
 
@@ -99,9 +101,7 @@ class SampleSequenceEncoder(nn.Module):
         super().__init__()
         dim = config.embedding_dim
         self.abundance = nn.Sequential(nn.Linear(2, dim), nn.GELU(), nn.Linear(dim, dim))
-        self.transformer = Transformer(
-            dim, config.attention_heads, config.attention_layers, config.dropout
-        )
+        self.transformer = Transformer(dim, config.attention_heads, config.attention_layers)
 
     def forward(self, asvs: Tensor, counts: Tensor, mask: Tensor | None) -> Tensor:
         """Put ASVs [B, S, D] with counts [B, S] into the context of their sample [B, S, D]."""
@@ -118,7 +118,7 @@ class SequenceEncoder(nn.Module):
         dim, heads = config.embedding_dim, config.attention_heads
         self.asv_encoder = ASVEncoder(config)
         self.sample_encoder = SampleSequenceEncoder(config)
-        self.transformer = Transformer(dim, heads, config.attention_layers, config.dropout)
+        self.transformer = Transformer(dim, heads, config.attention_layers)
         self.pooling = Pooling(dim, heads)
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.diversity = nn.Linear(dim, 1)

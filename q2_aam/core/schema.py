@@ -40,12 +40,11 @@ def _under(prefix, shapes):
 def _encoder(config):
     d = config.embedding_dim
     shapes = {
-        "asv_encoder.nucleotide.weight": (d, alphabet.N_PARTS, NEIGHBOURHOOD),
-        "asv_encoder.nucleotide.bias": (d,),
         "asv_encoder.position": (config.max_bp, d),
         "log_scale": (),
         "mean_diversity": (),
     }
+    shapes |= _under("asv_encoder.nucleotide", _linear(NEIGHBOURHOOD * alphabet.N_PARTS, d))
     shapes |= _under("asv_encoder.transformer", _transformer(config))
     shapes |= _under("asv_encoder.pooling", _pooling(config))
     shapes |= _under("asv_encoder.restore", _linear(d, len(alphabet.BASES)))

@@ -162,8 +162,7 @@ class TrainingModule(L.LightningModule):
     def on_train_epoch_start(self):
         """Seed the epoch, so that a resumed run draws what an unbroken one does."""
         epoch = self.trainer.current_epoch
-        torch.manual_seed(int(np.random.SeedSequence([self.config.random_seed, epoch])
-                              .generate_state(1, np.uint64)[0] >> 1))  # fmt: skip
+        torch.manual_seed(self.config.random_seed * 1_000_003 + epoch)
         table = self.run.training(epoch).table
         if self.freeze_base:
             self.model.base_model.eval()
@@ -173,6 +172,7 @@ class TrainingModule(L.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of a batch."""
         losses = self._losses(batch, self._frozen.of(batch), "train")
+        self.log("learning_rate", self.optimizers().param_groups[0]["lr"], on_step=True)
         return losses.total
 
     def on_validation_epoch_start(self):
