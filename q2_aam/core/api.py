@@ -23,7 +23,7 @@ from q2_aam.core.fit import fit
 from q2_aam.core.losses import Objective, fine_tuning_objective
 from q2_aam.core.metadata import check_numbers, warn_if_few, with_values
 from q2_aam.core.metrics import ClassificationMetrics, RegressionMetrics
-from q2_aam.core.model import build
+from q2_aam.core.model import build, save_memory
 from q2_aam.core.options import OptionError
 from q2_aam.core.prepare import prepare_phylogeny, prepare_run, prepare_samples
 from q2_aam.core.rundir import fingerprint, run_directory
@@ -204,6 +204,9 @@ def _run(settings, spec, objective, run, phylogenetic, encoder, inputs, monitor)
         torch.manual_seed(settings.training.random_seed)
         model = build(spec)
         _start_from(model, encoder, phylogenetic, run.training(0).table)
+        save_memory(model, settings.training)
+        if settings.training.compile_model:
+            model.base_model.asv_encoder.compile(dynamic=True)
         module = TrainingModule(
             model,
             objective,

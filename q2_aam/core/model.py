@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from q2_aam.core import alphabet
-from q2_aam.core.config import ModelConfig
+from q2_aam.core.config import ModelConfig, TrainConfig
 from q2_aam.core.dataset import Batch
 from q2_aam.core.layers import Pooling, Transformer
 from q2_aam.core.schema import NEIGHBOURHOOD
@@ -227,3 +227,11 @@ def build(spec: ModelSpec) -> nn.Module:
     if spec.kind == ENCODER:
         return SequenceEncoder(spec.model)
     return SequencePredictor(spec.model, spec.n_outputs)
+
+
+def save_memory(model: nn.Module, config: TrainConfig) -> None:
+    """Set how much of the activations a model keeps in training; its results stay the same."""
+    model.base_model.asv_encoder.chunk_size = config.asv_chunk_size
+    for module in model.modules():
+        if isinstance(module, Transformer):
+            module.recompute = config.gradient_checkpointing
