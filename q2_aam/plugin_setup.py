@@ -48,7 +48,7 @@ UNIFRAC_PAPERS = [
 plugin = Plugin(
     name="aam",
     version=q2_aam.__version__,
-    website="https://github.com/q2-aam/q2-aam",
+    website="https://forum.qiime2.org",
     package="q2_aam",
     description=(
         "Attention All Microbes: transformers that read the sequences of ASVs, then the ASVs of a "

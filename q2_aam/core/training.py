@@ -172,6 +172,7 @@ class TrainingModule(L.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of a batch."""
         losses = self._losses(batch, self._frozen.of(batch), "train")
+        self._check_finite(losses.total, batch)
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"], on_step=True)
         return losses.total
 
@@ -204,6 +205,18 @@ class TrainingModule(L.LightningModule):
         self.latest = logged if stage == "train" else self.latest
         self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch))
         return losses
+
+    def _check_finite(self, total: Tensor, batch: Batch) -> None:
+        if torch.isfinite(total.detach()):
+            return
+        ids = self.run.training(self.current_epoch).table.sample_ids
+        names = [ids[row] for row in batch.rows.tolist()]
+        rate = self.optimizers().param_groups[0]["lr"]
+        raise ValueError(
+            f"The loss became {float(total.detach())} at step {self.global_step} (epoch "
+            f"{self.current_epoch}, learning rate {rate:.2g}) on the samples {', '.join(names)}; "
+            "choose a lower lr, or clip the gradient with max_grad_norm."
+        )
 
     def _fill_bank(self):
         stale = self._bank_step != self.global_step
