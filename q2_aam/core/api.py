@@ -25,7 +25,12 @@ from q2_aam.core.metadata import check_numbers, warn_if_few, with_values
 from q2_aam.core.metrics import ClassificationMetrics, RegressionMetrics
 from q2_aam.core.model import build, save_memory
 from q2_aam.core.options import OptionError
-from q2_aam.core.prepare import prepare_phylogeny, prepare_run, prepare_samples
+from q2_aam.core.prepare import (
+    drop_missing_features,
+    prepare_phylogeny,
+    prepare_run,
+    prepare_samples,
+)
 from q2_aam.core.rundir import fingerprint, run_directory
 from q2_aam.core.spec import CLASSIFIER, ENCODER, FINE_TUNING, REGRESSOR, ModelSpec
 from q2_aam.core.table import SampleTable, rarefy, sample_table
@@ -94,6 +99,7 @@ def pretrain(
     """
     settings = _settings(options, None, encoder)
     whole = _read_table(table, sequences, settings)
+    whole = drop_missing_features(whole, str(phylogeny), settings)
     samples = prepare_samples(whole, settings)
     warn_if_few(samples.fixed.n_samples)
     phylogenetic = prepare_phylogeny(str(phylogeny), samples, settings, reference_ids)
@@ -168,7 +174,8 @@ def _train(
     whole = _read_table(table, sequences, settings)
     values = with_values(whole.sample_ids, column, missing_samples)
     values = check_numbers(values) if kind == REGRESSOR else values.astype(str)
-    whole = whole.select(values.index)
+    phylogeny = None if phylogeny is None else str(phylogeny)
+    whole = drop_missing_features(whole.select(values.index), phylogeny, settings)
     samples = prepare_samples(whole, settings, classes=None if kind == REGRESSOR else values)
     known = values[list(samples.fixed.sample_ids)]
     warn_if_few(len(known), None if kind == REGRESSOR else known)
@@ -178,7 +185,7 @@ def _train(
         target = CategoricalTarget.fit(column.name, known)
     phylogenetic = None
     if phylogeny is not None and settings.training.penalty > 0:
-        phylogenetic = prepare_phylogeny(str(phylogeny), samples, settings, reference_ids)
+        phylogenetic = prepare_phylogeny(phylogeny, samples, settings, reference_ids)
     objective = fine_tuning_objective(settings, target, known, phylogenetic)
     held = None if samples.held is None else values[list(samples.held.sample_ids)]
     run = prepare_run(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 
 BAR_NAMES = {
     "train/total_loss": "TL",
@@ -54,6 +54,15 @@ class History(Callback):
     def frame(self) -> pd.DataFrame:
         """Return the rows as a table."""
         return pd.DataFrame(self.rows)
+
+
+class Patience(EarlyStopping):
+    """Early stopping that a resumed run remembers: one that was over does not go on."""
+
+    def on_train_start(self, trainer, pl_module):
+        """Stop at once if the run had lost patience before it was interrupted."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 class Histograms(Callback):

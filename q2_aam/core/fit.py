@@ -10,10 +10,10 @@ from pathlib import Path
 import lightning as L
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from q2_aam.core.callbacks import Histograms, History, ProgressBar, SafeCheckpointIO
+from q2_aam.core.callbacks import Histograms, History, Patience, ProgressBar, SafeCheckpointIO
 from q2_aam.core.config import Settings
 from q2_aam.core.device import choose_device, lightning_precision, prepare_allocator
 from q2_aam.core.metrics import monitored
@@ -134,17 +134,17 @@ def _trainer(settings, run_dir, callbacks, progress, validated) -> L.Trainer:
 
 
 def _checkpoint(settings, run_dir, validated) -> ModelCheckpoint:
+    # At the very end of an epoch, so that its row of the history is in the checkpoint.
+    always = {"dirpath": run_dir, "save_last": True, "save_on_train_epoch_end": True}
     if not validated:
-        return ModelCheckpoint(dirpath=run_dir, save_top_k=0, save_last=True)
+        return ModelCheckpoint(save_top_k=0, **always)
     monitor, mode = monitored(settings.best_metric)
-    return ModelCheckpoint(
-        dirpath=run_dir, filename="best-{epoch}", monitor=monitor, mode=mode, save_last=True
-    )
+    return ModelCheckpoint(filename="best-{epoch}", monitor=monitor, mode=mode, **always)
 
 
-def _early_stopping(settings) -> EarlyStopping:
+def _early_stopping(settings) -> Patience:
     monitor, mode = monitored(settings.best_metric)
-    return EarlyStopping(monitor, mode=mode, patience=settings.training.patience)
+    return Patience(monitor, mode=mode, patience=settings.training.patience)
 
 
 def _hyperparameters(settings) -> dict:

@@ -12,7 +12,7 @@ from torch import nn
 from q2_aam.core.comparison import DiversityComparison, PairComparison, StripeComparison
 from q2_aam.core.config import Settings
 from q2_aam.core.dataset import References
-from q2_aam.core.phylogeny import BranchTable
+from q2_aam.core.phylogeny import BranchTable, missing_features
 from q2_aam.core.spec import Reads
 from q2_aam.core.table import SampleTable, rarefy, split
 from q2_aam.core.training import Pass, RunData
@@ -93,6 +93,32 @@ class Phylogenetic:
     references: References | None
     mean: float
     variance: float
+
+
+def drop_missing_features(table: SampleTable, tree: str | None, settings: Settings) -> SampleTable:
+    """Leave out the features that the phylogeny lacks, if the options ask for it.
+
+    Raises
+    ------
+    ValueError
+        If the phylogeny has none of the features.
+    """
+    if tree is None or settings.unifrac.missing_features == "error":
+        return table
+    missing = missing_features(tree, table.feature_ids)
+    if len(missing) == len(table.feature_ids):
+        raise ValueError(
+            f"None of the table's {len(missing)} features, such as '{missing[0]}', is a tip of "
+            "the phylogeny; give the phylogeny of this table."
+        )
+    if missing:
+        log.warning(
+            "%d of %d features are not tips of the phylogeny and are left out, such as '%s'.",
+            len(missing),
+            len(table.feature_ids),
+            missing[0],
+        )
+    return table.without(missing)
 
 
 def prepare_samples(table: SampleTable, settings: Settings, classes=None) -> Samples:

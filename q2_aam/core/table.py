@@ -78,6 +78,15 @@ class SampleTable:
         ids = tuple(self.feature_ids[i] for i in seen)
         return replace(self, counts=counts, feature_ids=ids, tokens=self.tokens[seen])
 
+    def without(self, feature_ids: Iterable[str]) -> "SampleTable":
+        """Drop these features and their reads."""
+        dropped = set(feature_ids)
+        kept = [i for i, name in enumerate(self.feature_ids) if name not in dropped]
+        ids = tuple(self.feature_ids[i] for i in kept)
+        return replace(
+            self, counts=self.counts[:, kept], feature_ids=ids, tokens=self.tokens[kept]
+        )
+
 
 def sample_table(table, sequences: Mapping[str, str] | None, max_bp: int) -> SampleTable:
     """Bring a feature table and its sequences together.
