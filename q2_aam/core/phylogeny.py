@@ -91,9 +91,10 @@ def _check_lengths(tree, text: str) -> None:
     wrong[0] = False  # that of the root is not used
     if wrong.any():
         node = opening[np.flatnonzero(wrong)[0]]
+        place = f"'{tree.name(node)}'" if tree.name(node) else "an unnamed node"
         raise ValueError(
             f"The phylogeny has {int(wrong.sum())} branches whose length is negative or no "
-            f"number, such as {tree.length(node):g} above '{tree.name(node) or 'an unnamed node'}'; "
+            f"number, such as {tree.length(node):g} above {place}; "
             "UniFrac needs lengths of zero and above."
         )
     n_missing = len(opening) - 1 - _count_lengths(text)

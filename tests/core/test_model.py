@@ -11,7 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from q2_aam.core.config import DataConfig, ModelConfig, TrainConfig, UniFracConfig
+from q2_aam.core.config import (
+    ClassificationConfig,
+    DataConfig,
+    ModelConfig,
+    RegressionConfig,
+    TrainConfig,
+    UniFracConfig,
+)
 from q2_aam.core.dataset import BatchDataset, collate, plan_batches
 from q2_aam.core.losses import masked_bases, nucleotide_loss
 from q2_aam.core.model import SequenceEncoder, SequencePredictor, build, save_memory
@@ -186,22 +193,17 @@ def test_restored_nucleotides_are_those_under_the_mask(table, predictor):
     assert torch.equal(before, blind.restore_masked(changed[rows], batch.masked_at))
 
 
-@pytest.mark.parametrize("kind", [ENCODER, REGRESSOR, CLASSIFIER])
+@pytest.mark.parametrize(
+    ("kind", "fine_tuning", "target"),
+    [
+        (ENCODER, None, None),
+        (REGRESSOR, RegressionConfig(), NumericTarget("age")),
+        (CLASSIFIER, ClassificationConfig(), CategoricalTarget("site", ("a", "b", "c"))),
+    ],
+)
 @pytest.mark.parametrize("config", [SMALL, ModelConfig(embedding_dim=24, attention_layers=1)])
-def test_tensor_shapes_are_those_of_the_model(kind, config):
-    targets = {
-        ENCODER: None,
-        REGRESSOR: NumericTarget("age"),
-        CLASSIFIER: CategoricalTarget("site", ("a", "b", "c")),
-    }
-    spec = ModelSpec(
-        kind,
-        config,
-        DataConfig(),
-        UniFracConfig(),
-        TrainConfig(),
-        Reads(1, 1, 40, 40),
-        target=targets[kind],
-    )
+def test_tensor_shapes_are_those_of_the_model(config, kind, fine_tuning, target):
+    parts = (config, DataConfig(), UniFracConfig(), TrainConfig(), Reads(1, 1, 40, 40))
+    spec = ModelSpec(kind, *parts, fine_tuning, target)
     state = {name: tuple(value.shape) for name, value in build(spec).state_dict().items()}
     assert state == {name: info.shape for name, info in tensor_shapes(spec).items()}
