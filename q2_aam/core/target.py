@@ -1,8 +1,17 @@
 """The target of fine-tuning: its scale in training and back, or its classes (torch-free)."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
+
+from q2_aam.core.config import RegressionConfig
+from q2_aam.core.options import option_infos
+from q2_aam.core.strict_json import require_keys
+
+TRANSFORMS = option_infos(RegressionConfig)["target_transform"].choices
+MAX_TEXT = 300_000
+"""Characters of all classes together, so that a model's config.json stays small."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,24 @@ class NumericTarget:
     transform: str = "none"
     shift: float = 0.0
     scale: float = 1.0
+
+    def __post_init__(self):
+        _check_text(self.column, "name of the metadata column")
+        if self.transform not in TRANSFORMS:
+            raise ValueError(
+                f"The transform of column '{self.column}' must be one of {', '.join(TRANSFORMS)}; "
+                f"found {self.transform!r}."
+            )
+        for name in ("shift", "scale"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"The {name} of the target must be a number, found {value!r}.")
+        if not (math.isfinite(self.shift) and math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(
+                f"The values of column '{self.column}' have shift {self.shift!r} and scale "
+                f"{self.scale!r}; both must be finite and the scale above 0, so use units in "
+                "which the values are neither huge nor nearly equal."
+            )
 
     @classmethod
     def fit(cls, column, values, transform) -> "NumericTarget":
@@ -74,6 +101,18 @@ class NumericTarget:
         """Return the fields as a dictionary of JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: dict) -> "NumericTarget":
+        """Restore a target from what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or missing, or a value is not of its kind or out of range.
+        """
+        require_keys(values, ("column", "transform", "shift", "scale"), "the target")
+        return cls(**values)
+
 
 @dataclass(frozen=True)
 class CategoricalTarget:
@@ -81,6 +120,22 @@ class CategoricalTarget:
 
     column: str
     classes: tuple[str, ...]
+
+    def __post_init__(self):
+        _check_text(self.column, "name of the metadata column")
+        for name in self.classes:
+            _check_text(name, f"class of column '{self.column}'")
+        if len(set(self.classes)) < max(2, len(self.classes)):
+            raise ValueError(
+                f"The classes of column '{self.column}' must be two or more different ones, found "
+                f"{', '.join(map(repr, self.classes[:5]))}."
+            )
+        if sum(map(len, self.classes)) > MAX_TEXT:
+            raise ValueError(
+                f"The {len(self.classes)} classes of column '{self.column}', such as "
+                f"'{self.classes[0][:40]}', have more than {MAX_TEXT} characters in all; choose a "
+                "column of categories, not of identifiers or free text."
+            )
 
     @classmethod
     def fit(cls, column, values) -> "CategoricalTarget":
@@ -107,3 +162,28 @@ class CategoricalTarget:
     def to_dict(self) -> dict:
         """Return the fields as a dictionary of JSON values."""
         return {"column": self.column, "classes": list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "CategoricalTarget":
+        """Restore a target from what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or missing, or a value is not of its kind.
+        """
+        require_keys(values, ("column", "classes"), "the target")
+        if not isinstance(values["classes"], list):
+            raise ValueError("The classes of the target must be a list.")
+        return cls(values["column"], tuple(values["classes"]))
+
+
+def _check_text(value, what: str) -> None:
+    """Refuse what a table of predictions could not hold."""
+    if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
+        raise ValueError(f"The {what} must be text, found {str(value)[:40]!r}.")
+    if any(ord(c) < 32 or ord(c) == 127 for c in value):
+        raise ValueError(
+            f"The {what} has a control character such as a tab or a line break: {value[:40]!r}; "
+            "rename it."
+        )
