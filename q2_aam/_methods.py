@@ -22,7 +22,7 @@ def pretrain(
     table: biom.Table,
     phylogeny: NewickFormat,
     sequences: DNAFASTAFormat = None,
-    encoder: AAMModelDirectoryFormat = None,
+    initial_encoder: AAMModelDirectoryFormat = None,
     reference_ids: qiime2.Metadata = None,
     **options: dict,
 ) -> AAMModelDirectoryFormat:
@@ -33,7 +33,7 @@ def pretrain(
         model = api.pretrain(
             table,
             str(phylogeny),
-            **_shared(sequences, encoder, reference_ids),
+            **_shared(sequences, initial_encoder, reference_ids),
             **options,
         )
     return _save(model)

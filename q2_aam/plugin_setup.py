@@ -86,7 +86,9 @@ plugin.methods.register_function(
         "table": FeatureTable[Frequency],
         "phylogeny": Phylogeny[Rooted],
         "sequences": FeatureData[Sequence],
-        "encoder": AAMModel[SequenceEncoder],
+        # Not "encoder": the command line of QIIME 2 2022.11 cannot tell an input from an output
+        # of the same name.
+        "initial_encoder": AAMModel[SequenceEncoder],
     },
     parameters={"reference_ids": Metadata, **parameter_types(PRETRAINING)},
     outputs=[("encoder", AAMModel[SequenceEncoder])],
@@ -94,7 +96,7 @@ plugin.methods.register_function(
         "table": TABLE_HELP,
         "phylogeny": PHYLOGENY_HELP,
         "sequences": SEQUENCES_HELP,
-        "encoder": "Continue training this encoder; its architecture is kept.",
+        "initial_encoder": "Continue training this encoder; its architecture is kept.",
     },
     parameter_descriptions={"reference_ids": REFERENCES_HELP, **parameter_help(PRETRAINING)},
     output_descriptions={"encoder": "The encoder of the epoch that did best on held-out samples."},

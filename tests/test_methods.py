@@ -138,6 +138,13 @@ def actions():
 
 
 @pytest.mark.parametrize("action", actions(), ids=lambda action: action.id)
+def test_no_output_is_named_like_an_input(action):
+    """The command line of QIIME 2 2022.11 would take the output for a second input."""
+    signature = action.signature
+    assert not set(signature.outputs) & {*signature.inputs, *signature.parameters}
+
+
+@pytest.mark.parametrize("action", actions(), ids=lambda action: action.id)
 def test_everything_is_described(action):
     signature = action.signature
     for part in (signature.inputs, signature.parameters, signature.outputs):
