@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 
 import numpy as np
@@ -27,15 +28,17 @@ def render(history: pd.DataFrame) -> bytes:
     ValueError
         If the columns are not so.
     """
-    if not len(history.columns):
-        return b"epoch\n"
-    types = {name: np.int64 if name == "epoch" else np.float64 for name in history.columns}
-    text = history.astype(types).to_csv(
-        sep="\t", index=False, na_rep="", lineterminator="\n", quoting=csv.QUOTE_NONE
-    )
-    data = text.encode("utf-8")
+    lines = [list(history.columns) or ["epoch"]]
+    for row in history.itertuples(index=False, name=None):
+        lines.append([str(int(row[0])), *map(_cell, row[1:])])
+    data = "".join("\t".join(line) + "\n" for line in lines).encode("utf-8")
     parse(data)
     return data
+
+
+def _cell(value) -> str:
+    """Write a number in the fewest digits that restore it."""
+    return "" if value is None or math.isnan(value) else repr(float(value))
 
 
 def parse(data: bytes) -> pd.DataFrame:
@@ -72,7 +75,7 @@ def parse(data: bytes) -> pd.DataFrame:
     sound = (epochs >= 0) & (epochs < MAX_EPOCH) & (epochs == np.floor(epochs))
     if not sound.all() or (np.diff(epochs) <= 0).any():
         raise ValueError("history.tsv has epochs that are not increasing integers from 0")
-    return table.astype({"epoch": np.int64})
+    return table.astype({"epoch": np.int64}).reset_index(drop=True)
 
 
 def column_names(data: bytes) -> list[str]:

@@ -1,0 +1,101 @@
+"""Small models on disk, and ways to spoil them, for the tests of what reads them."""
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+import pandas as pd
+
+from q2_aam.core import artifact, checkpoint
+from q2_aam.core.config import (
+    ClassificationConfig,
+    DataConfig,
+    ModelConfig,
+    RegressionConfig,
+    TrainConfig,
+    UniFracConfig,
+)
+from q2_aam.core.model import build
+from q2_aam.core.spec import CLASSIFIER, ENCODER, KINDS, REGRESSOR, ModelSpec, Reads
+from q2_aam.core.target import CategoricalTarget, NumericTarget
+
+EVENT_NAME = "events.out.tfevents.1700000000.host.1.0"
+FINE_TUNED = {
+    ENCODER: {},
+    REGRESSOR: {
+        "fine_tuning": RegressionConfig(target_transform="log-zscore"),
+        "target": NumericTarget("age", "log-zscore", 1.0 / 3.0, 2.0e-5),
+    },
+    CLASSIFIER: {
+        "fine_tuning": ClassificationConfig(),
+        "target": CategoricalTarget("größe", ("klein", "mittel", "groß")),
+    },
+}
+
+
+def small_spec(kind: str = ENCODER) -> ModelSpec:
+    """Specify a model of about ten thousand numbers, at layer and head counts of its own."""
+    return ModelSpec(
+        kind,
+        ModelConfig(embedding_dim=8, attention_heads=2, attention_layers=2, max_bp=12),
+        DataConfig(token_limit=77),
+        UniFracConfig(),
+        TrainConfig(lr=1.0 / 3.0, random_seed=42),
+        Reads(30, 200, 10, 12),
+        **FINE_TUNED[kind],
+    )
+
+
+def small_model(kind: str = ENCODER) -> checkpoint.SavedModel:
+    """Make a model with random weights."""
+    spec = small_spec(kind)
+    history = pd.DataFrame(
+        {
+            "epoch": [0, 1, 4],
+            "train/total_loss": [1.0 / 3.0, 1e-300, 2.0],
+            "val/total_loss": [float("nan"), 0.1, float("inf")],
+        }
+    )
+    return checkpoint.SavedModel(spec, build(spec).state_dict(), history, {EVENT_NAME: b"\x00x"})
+
+
+def edit_config(directory: Path, change) -> None:
+    """Change the configuration in place as a forger would, with a checksum that fits."""
+    path = directory / artifact.CONFIG
+    document = json.loads(path.read_bytes())
+    change(document)
+    sign(document, directory)
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def sign(document: dict, directory: Path) -> None:
+    """Put the checksums of the files as they are into a configuration."""
+    checksums = document.get("checksums")
+    if not isinstance(checksums, dict):
+        return
+    for name in (artifact.WEIGHTS, artifact.HISTORY):
+        path = directory / name
+        if name in checksums and path.is_file():
+            checksums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = {name: value for name, value in document.items() if name != "checksums"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    checksums[artifact.CONFIG] = hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_header(directory: Path) -> tuple[dict, bytes]:
+    """Return the header of the weights, and the bytes after it."""
+    data = (directory / artifact.WEIGHTS).read_bytes()
+    (n,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + n]), data[8 + n :]
+
+
+def write_header(directory: Path, header, body: bytes) -> None:
+    """Write weights with any header, and make the checksums fit."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    data = struct.pack("<Q", len(text)) + text + body
+    (directory / artifact.WEIGHTS).write_bytes(data)
+    edit_config(directory, lambda document: None)
+
+
+__all__ = ["EVENT_NAME", "KINDS", "edit_config", "read_header", "small_model", "small_spec"]
