@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from q2_aam.core import artifact, checkpoint
 from q2_aam.core.config import (
@@ -17,7 +18,7 @@ from q2_aam.core.config import (
     UniFracConfig,
 )
 from q2_aam.core.model import build
-from q2_aam.core.spec import CLASSIFIER, ENCODER, KINDS, REGRESSOR, ModelSpec, Reads
+from q2_aam.core.spec import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec, Reads
 from q2_aam.core.target import CategoricalTarget, NumericTarget
 
 EVENT_NAME = "events.out.tfevents.1700000000.host.1.0"
@@ -61,26 +62,30 @@ def small_model(kind: str = ENCODER) -> checkpoint.SavedModel:
 
 
 def edit_config(directory: Path, change) -> None:
-    """Change the configuration in place as a forger would, with a checksum that fits."""
+    """Change the configuration in place as a forger would, with checksums that fit."""
     path = directory / artifact.CONFIG
     document = json.loads(path.read_bytes())
     change(document)
-    sign(document, directory)
     path.write_text(json.dumps(document), encoding="utf-8")
+    sign(directory)
 
 
-def sign(document: dict, directory: Path) -> None:
-    """Put the checksums of the files as they are into a configuration."""
-    checksums = document.get("checksums")
-    if not isinstance(checksums, dict):
-        return
-    for name in (artifact.WEIGHTS, artifact.HISTORY):
-        path = directory / name
-        if name in checksums and path.is_file():
-            checksums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    content = {name: value for name, value in document.items() if name != "checksums"}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    checksums[artifact.CONFIG] = hashlib.sha256(text.encode()).hexdigest()
+def sign(directory: Path) -> None:
+    """Put the checksums of the files as they are into the configuration, if it has any."""
+    path = directory / artifact.CONFIG
+    try:
+        document = json.loads(path.read_bytes())
+        checksums = document["checksums"]
+        for name in (artifact.WEIGHTS, artifact.HISTORY):
+            if name in checksums and (directory / name).is_file():
+                data = (directory / name).read_bytes()
+                checksums[name] = hashlib.sha256(data).hexdigest()
+        content = {name: value for name, value in document.items() if name != "checksums"}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        checksums[artifact.CONFIG] = hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(json.dumps(document), encoding="utf-8")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return  # so spoilt that no checksum can be put into it
 
 
 def read_header(directory: Path) -> tuple[dict, bytes]:
@@ -93,9 +98,46 @@ def read_header(directory: Path) -> tuple[dict, bytes]:
 def write_header(directory: Path, header, body: bytes) -> None:
     """Write weights with any header, and make the checksums fit."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    data = struct.pack("<Q", len(text)) + text + body
-    (directory / artifact.WEIGHTS).write_bytes(data)
-    edit_config(directory, lambda document: None)
+    (directory / artifact.WEIGHTS).write_bytes(struct.pack("<Q", len(text)) + text + body)
+    sign(directory)
 
 
-__all__ = ["EVENT_NAME", "KINDS", "edit_config", "read_header", "small_model", "small_spec"]
+def read_files(directory: Path) -> dict[str, bytes]:
+    """Return the content of all files by their path in the directory."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def write_files(files: dict[str, bytes], directory: Path) -> None:
+    """Write what `read_files` returned."""
+    for name, data in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(data)
+
+
+def load_or_refuse(directory: Path) -> checkpoint.SavedModel | None:
+    """Load a model and see that it runs; None if it is refused. Anything else is a failure."""
+    try:
+        artifact.validate(directory, "min")
+        loaded = checkpoint.load(directory)
+    except artifact.ArtifactError as error:
+        if len(str(error)) > 2000:
+            raise RuntimeError("the message is too long") from error
+        return None
+    build(loaded.spec).load_state_dict(loaded.weights)
+    return loaded
+
+
+def differences(a: checkpoint.SavedModel, b: checkpoint.SavedModel) -> list[str]:
+    """Name what differs between two models, event files apart."""
+    same = {
+        "spec": a.spec == b.spec,
+        "versions": a.versions == b.versions,
+        "history": a.history.equals(b.history),
+        "weights": set(a.weights) == set(b.weights)
+        and all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights),
+    }
+    return [name for name, is_same in same.items() if not is_same]

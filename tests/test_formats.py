@@ -4,21 +4,13 @@ import uuid
 import zipfile
 
 import pytest
-from model_files import (
-    CLASSIFIER,
-    ENCODER,
-    EVENT_NAME,
-    KINDS,
-    edit_config,
-    read_header,
-    small_model,
-    write_header,
-)
+from model_files import EVENT_NAME, edit_config, read_header, small_model, write_header
 from qiime2 import Artifact
 from qiime2.plugin import ValidationError
 
 from q2_aam._formats import AAMModelDirectoryFormat
 from q2_aam.core import checkpoint
+from q2_aam.core.spec import CLASSIFIER, ENCODER, KINDS
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import qiime2
-from model_files import CLASSIFIER, KINDS, small_model
+from model_files import small_model
 from qiime2 import Artifact
 from qiime2.plugin import ValidationError
 
 from q2_aam._formats import AAMModelDirectoryFormat
 from q2_aam.core import checkpoint
+from q2_aam.core.spec import CLASSIFIER, KINDS
 
 
 def view_of(kind):

@@ -8,20 +8,12 @@ import sys
 
 import numpy as np
 import pytest
-from model_files import (
-    CLASSIFIER,
-    EVENT_NAME,
-    KINDS,
-    REGRESSOR,
-    edit_config,
-    read_header,
-    small_model,
-    write_header,
-)
+from model_files import EVENT_NAME, edit_config, read_header, small_model, write_header
 
 import q2_aam
 from q2_aam.core import artifact, checkpoint
 from q2_aam.core.artifact import ArtifactError, validate
+from q2_aam.core.spec import CLASSIFIER, KINDS, REGRESSOR
 
 LEVELS = ["min", "max"]
 

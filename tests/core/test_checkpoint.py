@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from model_files import EVENT_NAME, KINDS, REGRESSOR, small_model
+from model_files import EVENT_NAME, small_model
 
 from q2_aam.core import artifact, checkpoint
 from q2_aam.core.artifact import ArtifactError
+from q2_aam.core.spec import KINDS, REGRESSOR
 
 
 def contents(directory):

@@ -2,9 +2,9 @@ import dataclasses
 import json
 
 import pytest
-from model_files import KINDS, small_spec
+from model_files import small_spec
 
-from q2_aam.core.spec import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec, Reads
+from q2_aam.core.spec import CLASSIFIER, ENCODER, KINDS, REGRESSOR, ModelSpec, Reads
 
 
 @pytest.mark.parametrize("kind", KINDS)
