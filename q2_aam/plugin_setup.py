@@ -27,6 +27,7 @@ from q2_aam._parameters import (
     prediction_help,
     prediction_types,
 )
+from q2_aam._registration import visualizers
 from q2_aam._types import (
     AAMModel,
     SequenceClassifier,
@@ -217,4 +218,5 @@ plugin.methods.register_function(
     ),
 )
 
+visualizers.register(plugin)
 importlib.import_module("q2_aam._transformers")
