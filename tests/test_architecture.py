@@ -23,8 +23,8 @@ FRAMEWORK = ("qiime2", "q2_types", "q2_sample_classifier", "q2_feature_table")
 
 # A module imports only from modules above it.
 CORE_ORDER = [
-    ["options", "strict_json", "alphabet", "rundir"],
-    ["config", "simulate"],
+    ["options", "strict_json", "alphabet", "rundir", "curves"],
+    ["config", "simulate", "scores"],
     ["target", "metadata", "table"],
     ["spec", "phylogeny"],
     ["schema", "unifrac", "history"],
