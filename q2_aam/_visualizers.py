@@ -8,7 +8,10 @@ from q2_aam._formats import AAMModelDirectoryFormat
 
 def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None:
     """Show how models were trained."""
-    raise NotImplementedError
+    from q2_aam._pages import frame, training
+
+    # QIIME 2 gives a list of what the annotation says.
+    frame.write(training.page(training.read([str(model) for model in models])), output_dir)
 
 
 def evaluate_regression(
@@ -20,7 +23,13 @@ def evaluate_regression(
     random_seed: int = 0,
 ) -> None:
     """Compare predicted with true values of a numeric column."""
-    raise NotImplementedError
+    from q2_aam._pages import frame, regression
+
+    by_group = None if groups is None else groups.to_series()
+    page = regression.page(
+        predictions, metadata.to_series(), by_group, missing_samples, random_seed
+    )
+    frame.write(page, output_dir)
 
 
 def evaluate_classification(
@@ -32,4 +41,9 @@ def evaluate_classification(
     random_seed: int = 0,
 ) -> None:
     """Compare predicted with true classes."""
-    raise NotImplementedError
+    from q2_aam._pages import classification, frame
+
+    page = classification.page(
+        predictions, probabilities, metadata.to_series(), missing_samples, random_seed
+    )
+    frame.write(page, output_dir)

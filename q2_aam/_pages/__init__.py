@@ -1,0 +1,1 @@
+"""What the visualizers show: one module a page, and the frame around all of them."""
