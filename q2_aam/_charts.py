@@ -1,13 +1,6 @@
 """The charts: records in, Vega-Lite out.
 
-Values of users are data here, never names of fields or parts of expressions. Colours are those
-of Okabe and Ito, which people with any colour vision can tell apart, without the yellow, which is
-faint on white [1]_; lines and points differ in their form as well.
-
-References
-----------
-.. [1] Okabe M, Ito K. Color universal design: how to make figures and presentations that are
-   friendly to colorblind people. https://jfly.uni-koeln.de/color/ (2008).
+Values of users are data here, never names of fields or parts of expressions.
 """
 
 import math
@@ -16,11 +9,17 @@ from typing import Any
 
 import altair as alt
 
-BLUE, VERMILLION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#999999"
-PALETTE = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", BLACK)
-DASHES = ((1, 0), (6, 3), (2, 2), (10, 3), (8, 3, 2, 3), (4, 2), (1, 3))
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "stroke")
-OTHER = "all others"
+from q2_aam._pages.legend import (
+    BLACK,
+    BLUE,
+    DASHES,
+    GREY,
+    OTHER,
+    SHAPES,
+    VERMILLION,
+    colours_of,
+)
+
 HEIGHT, SQUARE = 260, 340
 TEXT_CLASSES = 12
 MARKED_EPOCHS = 40
@@ -74,22 +73,17 @@ def _data(name: str) -> alt.NamedData:
     return alt.NamedData(name=name)
 
 
-def _legend(**options) -> alt.Legend:
-    columns = alt.ExprRef("max(1, floor(width / 150))")
-    return alt.Legend(title=None, columns=columns, **options)
-
-
 def _shades(names: Sequence[str]) -> alt.Scale:
-    """Give each name a colour, and grey to all that come after the palette is used up."""
-    colours = [PALETTE[i] if i < len(PALETTE) else GREY for i in range(len(names))]
-    colours = [
-        GREY if name == OTHER else colour for name, colour in zip(names, colours, strict=True)
-    ]
-    return alt.Scale(domain=list(names), range=colours)
+    return alt.Scale(domain=list(names), range=colours_of(names))
 
 
 def _forms(names: Sequence[str], forms: Sequence) -> alt.Scale:
     return alt.Scale(domain=list(names), range=[forms[i % len(forms)] for i in range(len(names))])
+
+
+def series_of(rows: Records) -> list[str]:
+    """Return which of training and validation are among the records."""
+    return [name for name in ("training", "validation") if any(r["series"] == name for r in rows)]
 
 
 def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]:
@@ -112,7 +106,7 @@ def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]
     base = alt.Chart(_data("rows")).encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(format="d", tickMinStep=1)),
         y=alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False)),
-        color=alt.Color(f"{field}:N", scale=_shades(names), legend=_legend()),
+        color=alt.Color(f"{field}:N", scale=_shades(names), legend=None),
         tooltip=[
             alt.Tooltip("model:N", title="Model"),
             alt.Tooltip("series:N", title="Samples"),
@@ -123,7 +117,7 @@ def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]
     lines = base.mark_line(
         aria=False, point=alt.OverlayMarkDef(size=14) if len(epochs) <= MARKED_EPOCHS else False
     ).encode(
-        strokeDash=alt.StrokeDash("series:N", scale=_forms(series, DASHES), legend=_legend()),
+        strokeDash=alt.StrokeDash("series:N", scale=_forms(series, DASHES), legend=None),
         detail=["model:N", "series:N"],
     )
     kept = (
@@ -143,7 +137,7 @@ def learning_rate(rows: Records, models: Sequence[str]) -> dict[str, Any]:
         y=alt.Y("value:Q", title="Learning rate at the end of the epoch",
                 axis=alt.Axis(format=".1e")),
         color=alt.Color(
-            "model:N", scale=_shades(models), legend=None if len(models) == 1 else _legend()
+            "model:N", scale=_shades(models), legend=None
         ),
         tooltip=[
             alt.Tooltip("model:N", title="Model"),
@@ -170,8 +164,8 @@ def _points(chart, groups: Sequence[str]):
     if not groups:
         return chart.encode(color=alt.value(BLUE), tooltip=_sample_tooltips(False))
     return chart.encode(
-        color=alt.Color("group:N", scale=_shades(groups), legend=_legend(symbolOpacity=1)),
-        shape=alt.Shape("group:N", scale=_forms(groups, SHAPES), legend=_legend()),
+        color=alt.Color("group:N", scale=_shades(groups), legend=None),
+        shape=alt.Shape("group:N", scale=_forms(groups, SHAPES), legend=None),
         tooltip=_sample_tooltips(True),
     )
 
@@ -206,7 +200,7 @@ def predicted_against_true(
         alt.Chart(_data("points")).encode(x=x, y=alt.Y("predicted:Q", title=title)), groups
     )
     return finish(
-        alt.layer(band, diagonal, samples).resolve_legend(color="shared"),
+        alt.layer(band, diagonal, samples),
         SQUARE, points=points, ends=ends,
     )  # fmt: skip
 
@@ -229,7 +223,7 @@ def histogram(rows: Records, x_title: str, y_title: str = "Samples") -> dict[str
     """Draw how many samples there are in each range: records of ``least``, ``most``, ``n``."""
     chart = alt.Chart(_data("rows")).mark_bar(aria=False, color=BLUE, stroke="white")
     chart = chart.encode(
-        x=alt.X("least:Q", title=x_title, scale=alt.Scale(zero=False, nice=False)),
+        x=alt.X("least:Q", bin="binned", title=x_title),
         x2="most:Q",
         y=alt.Y("n:Q", title=y_title, axis=alt.Axis(tickMinStep=1, format="d")),
         tooltip=[
@@ -266,7 +260,7 @@ def group_scores(rows: Records, x_title: str) -> dict[str, Any]:
         x=alt.X("low:Q", title=x_title), x2="high:Q"
     )
     point = base.mark_point(aria=False, filled=True, size=70, color=BLUE, opacity=1).encode(x=x)
-    tick = base.mark_tick(aria=False, color=VERMILLION, thickness=3, size=16).encode(
+    tick = base.mark_tick(aria=False, color=VERMILLION, thickness=3, size=16, opacity=1).encode(
         x=alt.X("baseline:Q", title=x_title)
     )
     return finish(rule + tick + point, 24 * max(2, len(rows)), rows=rows)
@@ -281,10 +275,12 @@ def confusion(rows: Records, n_classes: int) -> dict[str, Any]:
         x=alt.X("predicted:N", title="Predicted class", sort=None, axis=alt.Axis(labelAngle=-40)),
         y=alt.Y("true:N", title="True class", sort=None),
     )
-    cells = base.mark_rect(aria=False, stroke="white", strokeWidth=0.5).encode(
+    cells = base.mark_rect(aria=False, stroke="#ddd", strokeWidth=0.5).encode(
         color=alt.Color(
             "share:Q",
-            scale=alt.Scale(scheme="blues", domain=[0, 1]),
+            scale=alt.Scale(
+                range=["#ffffff", "#9ecae1", "#08306b"], domain=[0, 0.5, 1], interpolate="rgb"
+            ),
             legend=alt.Legend(
                 title="Share of the true class", format="%", gradientLength=160, titleLimit=200
             ),
@@ -302,7 +298,7 @@ def confusion(rows: Records, n_classes: int) -> dict[str, Any]:
     roomy = alt.ExprRef(f"width / {int(n_classes)} > 26 ? 1 : 0")
     counts = base.mark_text(aria=False, fontSize=11, opacity=roomy).encode(
         text="n:Q",
-        color=alt.condition("datum.share > 0.5", alt.value("white"), alt.value("#222")),
+        color=alt.condition("datum.share > 0.72", alt.value("white"), alt.value("#222")),
     )
     return finish(cells + counts, max(200, side * n_classes), rows=rows)
 
@@ -334,8 +330,8 @@ def class_curves(
     lines = lines.encode(
         x=x,
         y=y,
-        color=alt.Color("shade:N", scale=_shades(shades), legend=_legend()),
-        strokeDash=alt.StrokeDash("shade:N", scale=_forms(shades, DASHES), legend=_legend()),
+        color=alt.Color("shade:N", scale=_shades(shades), legend=None),
+        strokeDash=alt.StrokeDash("shade:N", scale=_forms(shades, DASHES), legend=None),
         detail="name:N",
         order="order:Q",
         tooltip=[

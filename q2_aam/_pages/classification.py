@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam import _charts as charts
-from q2_aam._pages import samples
+from q2_aam._pages import legend, samples
 from q2_aam._pages.frame import Download, Figure, Page, Section, Table, count, interval, number
 from q2_aam.core import curves
 from q2_aam.core.scores import ClassificationReport, classification_scores
@@ -222,6 +222,7 @@ def _ranking(report: ClassificationReport, true: pd.Series, chances: pd.DataFram
     more = ""
     if len(defined) > len(named):
         more = f" The {len(named)} largest classes have colours, the others are grey."
+    keys = legend.line_keys([*named, *[legend.OTHER] * bool(more)])
     aucs = [c.auc.value for c in defined]
     precisions = [c.average_precision.value for c in defined]
     titles = ("False positive rate (1 - specificity)", "True positive rate (sensitivity)")
@@ -231,6 +232,7 @@ def _ranking(report: ClassificationReport, true: pd.Series, chances: pd.DataFram
             charts.class_curves(roc, named, titles, diagonal=True),
             "The nearer to the upper left corner, the better; the dashed line is chance. The "
             f"area below is from {number(min(aucs))} to {number(max(aucs))}.{more}",
+            keys,
         ),
         Figure(
             "Precision-recall curves, each class against the rest",
@@ -240,6 +242,7 @@ def _ranking(report: ClassificationReport, true: pd.Series, chances: pd.DataFram
             "The nearer to the upper right corner, the better; chance is a level line at the "
             "class's share of the samples. The average precision is from "
             f"{number(min(precisions))} to {number(max(precisions))}.{more}",
+            keys,
         ),
     ]
     text = "How well the probability of a class tells its samples from those of all others."

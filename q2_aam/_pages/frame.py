@@ -20,6 +20,8 @@ import pandas as pd
 import q2templates
 import vl_convert
 
+from q2_aam._pages.legend import Key
+
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 
@@ -34,6 +36,7 @@ class Figure:
         In Vega-Lite.
     description : str
         What it shows, in words, for all; screen readers have it as the chart's name too.
+    legend : sequence of Key
     wide : bool
         Whether it has a row of the page for itself.
     """
@@ -41,6 +44,7 @@ class Figure:
     title: str
     spec: dict[str, Any]
     description: str
+    legend: Sequence[Key] = ()
     wide: bool = False
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam import _charts as charts
-from q2_aam._pages import samples
+from q2_aam._pages import legend, samples
 from q2_aam._pages.frame import Download, Figure, Page, Section, Table, count, interval, number
 from q2_aam.core.metadata import check_numbers, with_values
 from q2_aam.core.scores import Score, regression_scores
@@ -108,7 +108,7 @@ def _samples(table: pd.DataFrame, column: str, seed: int) -> Section:
     groups = _coloured(table)
     if groups:
         shown = shown.dropna(subset=["group"])
-        named = shown["group"].where(shown["group"].isin(groups), charts.OTHER)
+        named = shown["group"].where(shown["group"].isin(groups), legend.OTHER)
     else:
         named = [""] * len(shown)
     points = charts.records(
@@ -125,6 +125,7 @@ def _samples(table: pd.DataFrame, column: str, seed: int) -> Section:
         "On the dashed line, predictions would be exact. In the grey band lie 95 % of the "
         f"samples: from {number(low)} to {number(high)} around the line."
         f"{samples.how_many(len(table))}",
+        legend=legend.point_keys(groups),
     )
     bias = table["residual"].mean()
     residuals = Figure(
@@ -133,6 +134,7 @@ def _samples(table: pd.DataFrame, column: str, seed: int) -> Section:
         "Above zero, predictions are too high. On average they are too "
         f"{'high' if bias > 0 else 'low'} by {number(abs(bias))}."
         f"{samples.how_many(len(table))}",
+        legend=legend.point_keys(groups),
     )
     return Section(
         "Samples",
@@ -146,7 +148,7 @@ def _coloured(table: pd.DataFrame) -> list[str]:
     if "group" not in table:
         return []
     sizes = table["group"].value_counts()
-    more = [charts.OTHER] * (len(sizes) > COLOURED_GROUPS)
+    more = [legend.OTHER] * (len(sizes) > COLOURED_GROUPS)
     return [*sorted(sizes.index[:COLOURED_GROUPS]), *more]
 
 

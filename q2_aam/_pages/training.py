@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam import _charts as charts
+from q2_aam._pages import legend
 from q2_aam._pages.frame import Download, Figure, Page, Section, Table, count, number
 from q2_aam.core import artifact
 from q2_aam.core.options import Config, option_infos
@@ -173,7 +174,12 @@ def _course_figure(models, name, names) -> Figure:
             )
             said.append(_change(model.name if len(models) > 1 else "", series, values))
     description = f"{title}, by epoch. {' '.join(said)}"
-    return Figure(title, charts.course(rows, names, axis), description)
+    return Figure(
+        title,
+        charts.course(rows, names, axis),
+        description,
+        legend.course_keys(names, charts.series_of(rows)),
+    )
 
 
 def _change(name, series, values) -> str:
@@ -196,7 +202,8 @@ def _rate_figure(models, names) -> Figure:
     values = [row["value"] for row in rows if row["value"] is not None]
     extent = f"from {min(values):.2g} to {max(values):.2g}" if values else "not known"
     description = f"Learning rate at the end of each epoch: {extent}."
-    return Figure("Learning rate", charts.learning_rate(rows, names), description)
+    keys = legend.course_keys(names, []) if len(names) > 1 else []
+    return Figure("Learning rate", charts.learning_rate(rows, names), description, keys)
 
 
 def _facts(models: list[Model]) -> Section:
