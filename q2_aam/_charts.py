@@ -15,6 +15,7 @@ from q2_aam._pages.legend import (
     DASHES,
     GREY,
     OTHER,
+    SERIES,
     SHAPES,
     VERMILLION,
     colours_of,
@@ -66,7 +67,9 @@ def finish(chart, height: int, **datasets: Records) -> dict[str, Any]:
         )
         .configure_view(stroke="#ccc")
     )
-    return chart.to_dict() | {"datasets": datasets}
+    spec = chart.to_dict() | {"datasets": datasets}
+    del spec["$schema"]  # an address, though nothing is fetched from it
+    return spec
 
 
 def _data(name: str) -> alt.NamedData:
@@ -79,11 +82,6 @@ def _shades(names: Sequence[str]) -> alt.Scale:
 
 def _forms(names: Sequence[str], forms: Sequence) -> alt.Scale:
     return alt.Scale(domain=list(names), range=[forms[i % len(forms)] for i in range(len(names))])
-
-
-def series_of(rows: Records) -> list[str]:
-    """Return which of training and validation are among the records."""
-    return [name for name in ("training", "validation") if any(r["series"] == name for r in rows)]
 
 
 def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]:
@@ -117,7 +115,7 @@ def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]
     lines = base.mark_line(
         aria=False, point=alt.OverlayMarkDef(size=14) if len(epochs) <= MARKED_EPOCHS else False
     ).encode(
-        strokeDash=alt.StrokeDash("series:N", scale=_forms(series, DASHES), legend=None),
+        strokeDash=alt.StrokeDash("series:N", scale=_forms(SERIES, DASHES), legend=None),
         detail=["model:N", "series:N"],
     )
     kept = (

@@ -62,6 +62,8 @@ class Table:
         How many columns are aligned as text; those after them as numbers.
     collapsed : bool
         Whether only the caption is shown until it is opened.
+    prose : bool
+        Whether the last column has sentences.
     """
 
     caption: str
@@ -69,6 +71,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     text_columns: int = 1
     collapsed: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True)

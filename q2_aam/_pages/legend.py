@@ -26,6 +26,7 @@ OUTLINES = {
 }
 SHAPES = tuple(OUTLINES)
 OTHER = "all others"
+SERIES = ("training", "validation")
 
 
 def colours_of(names: Sequence[str]) -> list[str]:
@@ -70,9 +71,23 @@ def point_keys(groups: Sequence[str]) -> list[Key]:
     return [Key(n, c, path=p) for n, c, p in zip(groups, colours, paths, strict=True)]
 
 
-def course_keys(models: Sequence[str], series: Sequence[str]) -> list[Key]:
-    """Return the legend of `course`."""
+def course_keys(
+    models: Sequence[str], with_values: Sequence[str], series: Sequence[str]
+) -> list[Key]:
+    """Return the legend of a course of training.
+
+    Parameters
+    ----------
+    models : sequence of str
+        All that are compared.
+    with_values : sequence of str
+        Those that are in the chart.
+    series : sequence of str
+        Those of `SERIES` that are in the chart.
+    """
     if len(models) == 1:
-        return line_keys(series)
-    solid = [Key(n, c, "1 0") for n, c in zip(models, colours_of(models), strict=True)]
-    return solid + line_keys(series, [BLACK] * len(series)) * (len(series) > 1)
+        return [key for key in line_keys(SERIES) if key.label in series]
+    colours = dict(zip(models, colours_of(models), strict=True))
+    solid = [Key(name, colours[name], "1 0") for name in models if name in with_values]
+    black = line_keys(SERIES, [BLACK] * len(SERIES))
+    return solid + [key for key in black if key.label in series]

@@ -21,6 +21,7 @@ from q2_aam.core.target import CategoricalTarget
 KINDS = {ENCODER: "encoder", REGRESSOR: "regressor"}
 HIGHEST_IS_BEST = ("r2", "accuracy", "f1")
 MAX_ROWS = 200
+MAX_SAID = 6
 PARTS = {"train": "training", "val": "validation"}
 # Name of the chart, and title of its axis.
 LABELS = {
@@ -73,16 +74,25 @@ class Model:
         return "val_loss" if tuning is None else tuning.best_metric
 
     @property
+    def _measured(self) -> pd.Series:
+        """What chose the epoch that was kept, by row of the history; empty if nothing did."""
+        name = "total_loss" if self.best_metric == "val_loss" else self.best_metric
+        return self.history.get(f"val/{name}", pd.Series(dtype=float)).dropna()
+
+    @property
+    def was_validated(self) -> bool:
+        """Whether there were validation samples to choose the epoch by."""
+        return not self._measured.empty
+
+    @property
     def kept_row(self) -> int | None:
         """Row of the history whose epoch the model is: the best in validation, else the last."""
         if self.history.empty:
             return None
-        name = "total_loss" if self.best_metric == "val_loss" else self.best_metric
-        values = self.history.get(f"val/{name}")
-        if values is None or values.isna().all():
+        if not self.was_validated:
             return len(self.history) - 1
-        best = values.idxmax() if name in HIGHEST_IS_BEST else values.idxmin()
-        return int(best)
+        highest = self.best_metric in HIGHEST_IS_BEST
+        return int(self._measured.idxmax() if highest else self._measured.idxmin())
 
     @property
     def what(self) -> str:
@@ -130,7 +140,7 @@ def _lead(model: Model) -> str:
         if f"val/{name}" in row and not math.isnan(row[f"val/{name}"])
     ]
     said = f" (validation: {', '.join(found)})" if found else ""
-    return f"{text}. It is that of epoch {int(row['epoch'])}{said}."
+    return f"{text}. The epoch kept is {int(row['epoch'])}{said}."
 
 
 def _course(models: list[Model]) -> Section:
@@ -147,8 +157,8 @@ def _course(models: list[Model]) -> Section:
         figures.append(_rate_figure(models, names))
     text = (
         "Epochs are counted from 0. A diamond marks the epoch whose model was kept: the best in "
-        "validation, by best_metric. Where training goes on to improve and validation does not, "
-        "a model begins to learn its samples by heart."
+        "validation, by the option best-metric. Where training goes on to improve and validation "
+        "does not, a model begins to learn its samples by heart."
     )
     if not figures:
         text = "The history is empty."
@@ -173,12 +183,13 @@ def _course_figure(models, name, names) -> Figure:
                 kept=kept.tolist(),
             )
             said.append(_change(model.name if len(models) > 1 else "", series, values))
-    description = f"{title}, by epoch. {' '.join(said)}"
-    return Figure(
-        title,
-        charts.course(rows, names, axis),
-        description,
-        legend.course_keys(names, charts.series_of(rows)),
+    description = f"{title}, by epoch. {' '.join(said[:MAX_SAID])}"
+    return Figure(title, charts.course(rows, names, axis), description, _keys(rows, names))
+
+
+def _keys(rows, names) -> list[legend.Key]:
+    return legend.course_keys(
+        names, {row["model"] for row in rows}, {row.get("series") for row in rows}
     )
 
 
@@ -202,7 +213,7 @@ def _rate_figure(models, names) -> Figure:
     values = [row["value"] for row in rows if row["value"] is not None]
     extent = f"from {min(values):.2g} to {max(values):.2g}" if values else "not known"
     description = f"Learning rate at the end of each epoch: {extent}."
-    keys = legend.course_keys(names, []) if len(names) > 1 else []
+    keys = _keys(rows, names) if len(names) > 1 else []
     return Figure("Learning rate", charts.learning_rate(rows, names), description, keys)
 
 
@@ -244,7 +255,8 @@ def _facts_of(model: Model) -> dict[str, str]:
     }
     if model.kept_row is not None:
         epoch = int(history["epoch"].iloc[model.kept_row])
-        facts["Epoch that was kept"] = f"{epoch} (chosen by {model.best_metric})"
+        chosen = f"chosen by {model.best_metric}" if model.was_validated else "the last"
+        facts["Epoch that was kept"] = f"{epoch} ({chosen})"
     if "seconds" in history:
         facts["Time"] = _duration(history["seconds"].sum())
     return facts
@@ -286,7 +298,8 @@ def _options(models: list[Model]) -> Section:
     rows.sort(key=lambda row: not row[0].endswith("*"))
     columns = ["Option", *[model.name for model in models], "Default", "Meaning"]
     caption = "All options; those that differ from the default come first and have a star"
-    return Section("Options", tables=[Table(caption, columns, rows, len(columns))])
+    table = Table(caption, columns, rows, len(columns), prose=True)
+    return Section("Options", tables=[table])
 
 
 def _shown(value) -> str:

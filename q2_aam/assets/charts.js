@@ -2,6 +2,7 @@ document.documentElement.lang = "en";
 JSON.parse(document.getElementById("aam-charts").textContent).forEach(function (spec, i) {
   var place = document.getElementById("aam-chart-" + i);
   var options = {
+    mode: "vega-lite",
     renderer: "svg",
     ast: true, // expressions are interpreted, not compiled by eval, which a page may be denied
     downloadFileName: "chart-" + (i + 1),

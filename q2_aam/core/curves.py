@@ -77,6 +77,8 @@ def precision_recall_curve(is_class, chance, points: int = 100) -> pd.DataFrame:
 
 
 def _thin(columns, points) -> pd.DataFrame:
+    """Keep points at even distances along the curve; at even ranks, its steep parts would go."""
     table = pd.DataFrame(columns)
-    kept = np.unique(np.linspace(0, len(table) - 1, points).round().astype(int))
-    return table.iloc[kept].reset_index(drop=True)
+    length = np.append(0, np.abs(np.diff(table, axis=0)).sum(axis=1).cumsum())
+    kept = np.searchsorted(length, np.linspace(0, length[-1], points))
+    return table.iloc[np.unique([0, *kept, len(table) - 1])].reset_index(drop=True)

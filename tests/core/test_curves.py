@@ -36,6 +36,8 @@ def test_curves_of_many_samples_are_thinned():
     is_class = rng.uniform(size=5000) < chance
     for curve in curves.roc_curve, curves.precision_recall_curve:
         table = curve(is_class, chance, points=50)
-        assert len(table) == 50
+        assert 40 <= len(table) <= 52
+        # No step is longer than two even ones, unless the curve jumps.
+        assert table.diff().abs().sum(axis=1).max() < 0.2
         assert table.iloc[0, 0] == 0
         assert table.iloc[-1, 0] == 1
