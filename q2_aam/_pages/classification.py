@@ -139,7 +139,7 @@ def _lead(report: ClassificationReport, n: int, column: str) -> str:
     accuracy, f1 = report.overall["accuracy"], report.overall["macro_f1"]
     return (
         f"In {count(n, 'sample')}, {accuracy.value:.1%} of the predictions of {column} are right "
-        f"(95 % interval {accuracy.low:.1%} to {accuracy.high:.1%}; predicting the commonest "
+        f"(95% interval {accuracy.low:.1%} to {accuracy.high:.1%}; predicting the commonest "
         f"class for all: {accuracy.baseline:.1%}). Macro F1 is {number(f1.value)}."
     )
 
@@ -167,7 +167,7 @@ def _scores(report: ClassificationReport) -> Section:
         for c in report.by_class
     ]
     columns = ["Class", "Samples", "Predicted", "Precision", "Recall", "F1", "AUC (ROC)",
-               "95 % interval", "Average precision", "95 % interval"]  # fmt: skip
+               "95% interval", "Average precision", "95% interval"]  # fmt: skip
     overall = samples.score_table("Scores of all samples", report.overall, LABELS, "Constant")
     return Section("Scores", [text], tables=[overall, Table("Scores by class", columns, rows)])
 
@@ -266,7 +266,7 @@ def _calibration(report: ClassificationReport, table: pd.DataFrame) -> Section:
             charts.reliability(rows),
             "On the dashed line, a probability is as often right as it says; below it, the model "
             f"is too sure. The mean probability is {number(abs(gap))} "
-            f"{'above' if gap > 0 else 'below'} the accuracy. Bars are 95 % intervals (Wilson).",
+            f"{'above' if gap > 0 else 'below'} the accuracy. Bars are 95% intervals (Wilson).",
         ),
         Figure(
             "How sure the predictions are",
@@ -285,7 +285,7 @@ def _calibration(report: ClassificationReport, table: pd.DataFrame) -> Section:
         ]
         for row in bins.itertuples()
     ]
-    columns = ["Probability", "Samples", "Mean probability", "Share right", "95 % interval"]
+    columns = ["Probability", "Samples", "Mean probability", "Share right", "95% interval"]
     text = (
         "Whether the probabilities can be believed. The expected calibration error, "
         f"{number(ece.value)}, is the mean distance of the points from the dashed line, weighted "

@@ -123,7 +123,7 @@ def write(page: Page, output_dir: str) -> None:
     )
     numbers = {figure: i for i, figure in enumerate(figures)}
     content = environment.get_template("content.html").render(page=page, numbers=numbers)
-    specs = [figure.spec | {"description": figure.description} for figure in figures]
+    specs = [f.spec | {"description": f"{f.title}. {f.description}"} for f in figures]
     context = {
         "title": _ascii(html.escape(page.title)),
         "content": _ascii(content),

@@ -122,7 +122,7 @@ def _samples(table: pd.DataFrame, column: str, seed: int) -> Section:
     scatter = Figure(
         "Predicted against true",
         charts.predicted_against_true(points, _band(table, low, high), groups, column),
-        "On the dashed line, predictions would be exact. In the grey band lie 95 % of the "
+        "On the dashed line, predictions would be exact. In the grey band lie 95% of the "
         f"samples: from {number(low)} to {number(high)} around the line."
         f"{samples.how_many(len(table))}",
         legend=legend.point_keys(groups),
@@ -225,8 +225,8 @@ def _groups(by_group, table: pd.DataFrame, column: str) -> Section:
                 number(scores["spearman"].value),
             ]
         )
-    columns = ["Group", "Samples", "MAE", "95 % interval", "MAE of the median", "R²",
-               "95 % interval", "RMSE", "Pearson", "Spearman"]  # fmt: skip
+    columns = ["Group", "Samples", "MAE", "95% interval", "MAE of the median", "R²",
+               "95% interval", "RMSE", "Pearson", "Spearman"]  # fmt: skip
     text = (
         "Here a constant prediction is the median of the group itself. A score over all samples "
         "can be high because the groups differ, while within each of them little is predicted."
@@ -251,7 +251,7 @@ def _group_figure(by_group, sizes) -> Figure:
     return Figure(
         "Mean absolute error of each group",
         charts.group_scores(rows, "Mean absolute error (units of the column)"),
-        "The blue point is the mean absolute error with its 95 % interval, the upright red mark "
+        "The blue point is the mean absolute error with its 95% interval, the upright red mark "
         f"that of predicting the group's median.{part}",
     )
 

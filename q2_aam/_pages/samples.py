@@ -63,7 +63,7 @@ def score_table(caption: str, scores: dict[str, Score], labels: dict[str, str], 
         [labels[name], number(s.value), interval(s.low, s.high), number(s.baseline)]
         for name, s in scores.items()
     ]
-    return Table(caption, ["Score", "Value", "95 % interval", baseline], rows)
+    return Table(caption, ["Score", "Value", "95% interval", baseline], rows)
 
 
 def score_frame(scores: dict[str, Score]) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def score_frame(scores: dict[str, Score]) -> pd.DataFrame:
 
 
 INTERVALS = (
-    f"Intervals are 95 % percentile intervals of {BOOTSTRAPS:,} bootstrap samples (fewer where "
+    f"Intervals are 95% percentile intervals of {BOOTSTRAPS:,} bootstrap samples (fewer where "
     "samples and classes are very many): they say how much a score would vary with other samples "
     "of the same kind, not how well the model does in another population, and they are too "
     "narrow where samples belong together, such as those of one person."

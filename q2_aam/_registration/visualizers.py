@@ -16,7 +16,7 @@ SEED = Int % Range(0, 2**31 - 1, inclusive_end=True)
 SEED_HELP = (
     "Seed of the random draws: the bootstrap, and which points are shown where there are too many."
 )
-BOOTSTRAP_HELP = "Every score has a 95 % interval, found by drawing the samples anew (bootstrap)."
+BOOTSTRAP_HELP = "Every score has a 95% interval, found by drawing the samples anew (bootstrap)."
 
 
 def register(plugin):

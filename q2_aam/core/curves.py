@@ -24,7 +24,7 @@ def calibration(confidence: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
     -------
     DataFrame
         One row for each of `CALIBRATION_BINS` equal parts of 0–1 that has samples: `least`,
-        `most`, `n`, `confidence` (mean), `accuracy`, and `low`, `high`, its 95 % Wilson interval.
+        `most`, `n`, `confidence` (mean), `accuracy`, and `low`, `high`, its 95% Wilson interval.
 
     References
     ----------

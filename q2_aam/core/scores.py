@@ -33,7 +33,7 @@ class Score:
     value : float
         NaN where the score is not defined, such as the R² of a single sample.
     low, high : float
-        95 % percentile bootstrap interval; NaN for fewer than two samples.
+        95% percentile bootstrap interval; NaN for fewer than two samples.
     baseline : float
         The score of the best constant prediction; NaN where it is not defined.
     """
