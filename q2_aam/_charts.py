@@ -24,6 +24,7 @@ from q2_aam._pages.legend import (
 HEIGHT, SQUARE = 260, 340
 TEXT_CLASSES = 12
 MARKED_EPOCHS = 40
+FEW_POINTS = 300
 
 Records = list[dict[str, Any]]
 
@@ -76,6 +77,15 @@ def _data(name: str) -> alt.NamedData:
     return alt.NamedData(name=name)
 
 
+def _extent(rows: Records, *fields: str) -> alt.Scale:
+    """Return a scale that does without zero, and has room where all values are the same."""
+    values = [row[field] for row in rows for field in fields if row[field] is not None]
+    if not values or max(values) > min(values):
+        return alt.Scale(zero=False)
+    room = 0.1 * abs(values[0]) or 1.0
+    return alt.Scale(zero=False, domain=[values[0] - room, values[0] + room])
+
+
 def _shades(names: Sequence[str]) -> alt.Scale:
     return alt.Scale(domain=list(names), range=colours_of(names))
 
@@ -103,7 +113,7 @@ def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]
     epochs = {row["epoch"] for row in rows}
     base = alt.Chart(_data("rows")).encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(format="d", tickMinStep=1)),
-        y=alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False)),
+        y=alt.Y("value:Q", title=y_title, scale=_extent(rows, "value")),
         color=alt.Color(f"{field}:N", scale=_shades(names), legend=None),
         tooltip=[
             alt.Tooltip("model:N", title="Model"),
@@ -156,9 +166,10 @@ def _sample_tooltips(grouped: bool):
     return tips + [alt.Tooltip("group:N", title="Group")] * grouped
 
 
-def _points(chart, groups: Sequence[str]):
-    """Draw samples, in one colour or by group."""
-    chart = chart.mark_point(aria=False, filled=True, opacity=0.55, size=28)
+def _points(chart, n: int, groups: Sequence[str]):
+    """Draw n samples, in one colour or by group."""
+    size = 50 if n <= FEW_POINTS else 28
+    chart = chart.mark_point(aria=False, filled=True, opacity=0.6, size=size)
     if not groups:
         return chart.encode(color=alt.value(BLUE), tooltip=_sample_tooltips(False))
     return chart.encode(
@@ -184,9 +195,11 @@ def predicted_against_true(
         Empty if samples are not told apart.
     column : str
     """
-    x = alt.X("true:Q", title=f"True {column} (units of the column)", scale=alt.Scale(zero=False))
+    x = alt.X(
+        "true:Q", title=f"True {column} (units of the column)", scale=_extent(points, "true")
+    )
     title = f"Predicted {column} (units of the column)"
-    scale = alt.Scale(zero=False)
+    scale = _extent(ends, "low", "high")
     line = alt.Chart(_data("ends")).encode(x=alt.X("at:Q"))
     band = line.mark_area(aria=False, color=GREY, opacity=0.25).encode(
         y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q"
@@ -195,7 +208,9 @@ def predicted_against_true(
         y=alt.Y("at:Q", title=title)
     )
     samples = _points(
-        alt.Chart(_data("points")).encode(x=x, y=alt.Y("predicted:Q", title=title)), groups
+        alt.Chart(_data("points")).encode(x=x, y=alt.Y("predicted:Q", title=title)),
+        len(points),
+        groups,
     )
     return finish(
         alt.layer(band, diagonal, samples),
@@ -208,9 +223,10 @@ def residuals(points: Records, groups: Sequence[str], column: str) -> dict[str, 
     samples = _points(
         alt.Chart(_data("points")).encode(
             x=alt.X("predicted:Q", title=f"Predicted {column} (units of the column)",
-                    scale=alt.Scale(zero=False)),
+                    scale=_extent(points, "predicted")),
             y=alt.Y("residual:Q", title="Predicted minus true (units of the column)"),
         ),
+        len(points),
         groups,
     )  # fmt: skip
     zero = alt.Chart(_data("zero")).mark_rule(aria=False, strokeDash=[5, 3]).encode(y="at:Q")

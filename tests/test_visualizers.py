@@ -17,6 +17,7 @@ from model_files import small_model
 from qiime2.plugins import aam
 
 from q2_aam._formats import AAMModelDirectoryFormat
+from q2_aam._visualizers import summarize_training
 from q2_aam.core import checkpoint
 from q2_aam.core.spec import CLASSIFIER, ENCODER, REGRESSOR
 
@@ -279,6 +280,22 @@ def test_summarize_training_of_a_model_without_validation(tmp_path):
     assert history["train/total_loss"].tolist() == [2.0, 1.0]
 
 
+def test_summarize_training_of_an_unchanging_metric_and_of_no_epoch(tmp_path):
+    for name, history in {
+        "constant": {"epoch": [0, 1], "val/accuracy": [0.375, 0.375]},
+        "empty": {"epoch": [], "val/accuracy": []},
+    }.items():
+        model = small_model(ENCODER)
+        model.history = pd.DataFrame(history)
+        checkpoint.save(model, tmp_path / name)
+        (tmp_path / f"page-{name}").mkdir()
+        summarize_training(str(tmp_path / f"page-{name}"), [str(tmp_path / name)])
+    text = (tmp_path / "page-constant" / "index.html").read_text(encoding="ascii")
+    assert '"domain":[0.3375,0.4125]' in text
+    text = (tmp_path / "page-empty" / "index.html").read_text(encoding="ascii")
+    assert "it has no history." in text
+
+
 def test_evaluate_regression_shows_the_scores(pages):
     predicted, true, _ = regression()
     text = (pages["regression"] / "index.html").read_text(encoding="ascii")
@@ -348,8 +365,9 @@ def test_evaluate_classification_shows_the_scores(pages):
     assert by_class == list(probabilities.columns)
 
 
-def test_evaluate_classification_understands_names_that_look_like_numbers(tmp_path):
-    predicted, probabilities, true = classification(("01", "2", "None"))
+@pytest.mark.parametrize("names", [("01", "2", "None"), ("1", "1.0", "3"), ("a", "7", "nan")])
+def test_evaluate_classification_understands_names_that_look_like_numbers(names, tmp_path):
+    predicted, probabilities, true = classification(names)
     made = evaluate_classification(predicted, probabilities, true)
     export(made, tmp_path / "v")
     options = {"sep": "\t", "index_col": 0, "dtype": str, "keep_default_na": False}

@@ -97,21 +97,22 @@ def class_names(predictions: pd.Series, probabilities: pd.DataFrame) -> pd.Serie
 
     QIIME 2 reads predictions as numbers where it can, so that '01' comes as 1, and class names
     such as 'None' as missing. A name that is not among the classes is therefore looked up as a
-    number, and a missing one is that of the greatest probability.
+    number; where it is missing, or could be several classes, it is that of the greatest
+    probability.
     """
     names = [str(name) for name in probabilities.columns]
-    numbers = pd.Series(pd.to_numeric(pd.Series(names), errors="coerce").to_numpy(), names)
-    by_number = {value: name for name, value in numbers.dropna().items()}
-    most_probable = pd.Series(
-        [names[i] for i in probabilities.to_numpy().argmax(axis=1)], probabilities.index
-    )
+    alike = {}
+    for name, value in zip(names, pd.to_numeric(pd.Series(names), errors="coerce"), strict=True):
+        alike.setdefault(value, []).append(name)
+    most_probable = probabilities.to_numpy().argmax(axis=1)
 
-    def name_of(sample, value):
-        if pd.isna(value):
-            return most_probable[sample]
-        return str(value) if str(value) in names else by_number.get(value, str(value))
+    def name_of(value, best):
+        could_be = alike.get(value, [])
+        if pd.isna(value) or len(could_be) > 1:
+            return names[best]
+        return could_be[0] if could_be else str(value)
 
-    found = [name_of(sample, value) for sample, value in predictions.items()]
+    found = [name_of(*pair) for pair in zip(predictions, most_probable, strict=True)]
     return pd.Series(found, predictions.index)
 
 
