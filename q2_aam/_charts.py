@@ -105,11 +105,8 @@ def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]
     models : sequence of str
     y_title : str
     """
-    series = [
-        name for name in ("training", "validation") if any(r["series"] == name for r in rows)
-    ]
-    single = len(models) == 1
-    field, names = ("series", series) if single else ("model", models)
+    # The same colours in every chart, whether or not it has both.
+    field, names = ("series", SERIES) if len(models) == 1 else ("model", models)
     epochs = {row["epoch"] for row in rows}
     base = alt.Chart(_data("rows")).encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(format="d", tickMinStep=1)),
@@ -123,7 +120,7 @@ def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]
         ],
     )
     lines = base.mark_line(
-        aria=False, point=alt.OverlayMarkDef(size=14) if len(epochs) <= MARKED_EPOCHS else False
+        aria=False, point=alt.OverlayMarkDef(size=24) if len(epochs) <= MARKED_EPOCHS else False
     ).encode(
         strokeDash=alt.StrokeDash("series:N", scale=_forms(SERIES, DASHES), legend=None),
         detail=["model:N", "series:N"],
@@ -138,15 +135,13 @@ def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]
 def learning_rate(rows: Records, models: Sequence[str]) -> dict[str, Any]:
     """Draw the learning rate by epoch: records of ``epoch``, ``value`` and ``model``."""
     chart = alt.Chart(_data("rows")).mark_line(
-        aria=False, interpolate="step-after", point=alt.OverlayMarkDef(size=14)
+        aria=False, interpolate="step-after", point=alt.OverlayMarkDef(size=24)
     )
     chart = chart.encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(format="d", tickMinStep=1)),
         y=alt.Y("value:Q", title="Learning rate at the end of the epoch",
                 axis=alt.Axis(format=".1e")),
-        color=alt.Color(
-            "model:N", scale=_shades(models), legend=None
-        ),
+        color=alt.Color("model:N", scale=_shades(models), legend=None),
         tooltip=[
             alt.Tooltip("model:N", title="Model"),
             alt.Tooltip("epoch:Q", title="Epoch"),
@@ -334,13 +329,12 @@ def class_curves(
         Whether to show the line of chance.
     """
     unit = alt.Scale(domain=[0, 1])
-    named = {*names}
-    shown = [row | {"shade": row["name"] if row["name"] in named else OTHER} for row in rows]
-    # Grey curves come first, and so lie below.
+    shown = [row | {"shade": row["name"] if row["name"] in names else OTHER} for row in rows]
+    # Grey curves first, so that they lie below.
     shown.sort(key=lambda row: row["shade"] != OTHER)
     shades = [*names, *[OTHER] * any(row["shade"] == OTHER for row in shown)]
     x, y = alt.X("x:Q", title=titles[0], scale=unit), alt.Y("y:Q", title=titles[1], scale=unit)
-    lines = alt.Chart(_data("rows")).mark_line(aria=False, strokeWidth=2, clip=True)
+    lines = alt.Chart(_data("rows")).mark_line(aria=False, clip=True)
     lines = lines.encode(
         x=x,
         y=y,
@@ -348,6 +342,7 @@ def class_curves(
         strokeDash=alt.StrokeDash("shade:N", scale=_forms(shades, DASHES), legend=None),
         detail="name:N",
         order="order:Q",
+        strokeWidth=alt.condition(f"datum.shade == '{OTHER}'", alt.value(0.7), alt.value(2)),
         tooltip=[
             alt.Tooltip("name:N", title="Class"),
             alt.Tooltip("x:Q", title=titles[0], format=".3f"),

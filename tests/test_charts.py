@@ -126,6 +126,17 @@ def test_legend_of_a_course_names_what_is_in_the_chart():
     assert legend.course_keys(["m"], {"m"}, {"validation"})[0].colour == legend.VERMILLION
 
 
+def test_series_have_the_same_colour_in_every_chart():
+    spec = charts.course(
+        charts.records(epoch=[0], value=[1], series=["validation"], model=["m"], kept=[True]),
+        ["m"],
+        "Loss",
+    )
+    scale = spec["layer"][0]["encoding"]["color"]["scale"]
+    key = legend.course_keys(["m"], {"m"}, {"validation"})[0]
+    assert dict(zip(scale["domain"], scale["range"], strict=True))["validation"] == key.colour
+
+
 def test_colours_stand_out_from_white():
     for colour in legend.PALETTE:
         assert luminance(colour) < 0.55

@@ -198,6 +198,8 @@ def _change(name, series, values) -> str:
     start = f"{name}, {series}" if name else series.capitalize()
     if values.empty:
         return f"{start}: no values."
+    if len(values) == 1:
+        return f"{start}: {number(values.iloc[0])}."
     return f"{start}: from {number(values.iloc[0])} to {number(values.iloc[-1])}."
 
 
