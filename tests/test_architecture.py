@@ -25,15 +25,16 @@ FRAMEWORK = ("qiime2", "q2_types", "q2_sample_classifier", "q2_feature_table")
 CORE_ORDER = [
     ["options", "strict_json", "alphabet", "rundir", "curves"],
     ["config", "simulate", "scores"],
-    ["target", "metadata", "table"],
+    ["target", "metadata", "table", "similarity"],
     ["spec", "phylogeny"],
-    ["schema", "unifrac", "history"],
+    ["schema", "unifrac", "history", "kernel_regression"],
     ["weights_file", "dataset", "layers"],
-    ["artifact"],
+    ["artifact", "neighbours"],
     ["model"],
     ["losses", "comparison", "inference", "optim", "metrics", "device", "callbacks"],
     ["checkpoint", "training"],
     ["fit", "prepare"],
+    ["run"],
     ["api"],
 ]
 TORCH_FREE = {

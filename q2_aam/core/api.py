@@ -6,24 +6,20 @@ the path of a FASTA file, a metadata column a `pandas.Series`. Options are those
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import skbio
 import torch
 
 from q2_aam.core import inference
 from q2_aam.core.checkpoint import SavedModel
-from q2_aam.core.comparison import DiversityComparison
-from q2_aam.core.config import DataConfig, Settings
+from q2_aam.core.config import Settings
 from q2_aam.core.device import choose_device
-from q2_aam.core.fit import fit
 from q2_aam.core.losses import Objective, fine_tuning_objective
 from q2_aam.core.metadata import check_numbers, warn_if_few, with_values
-from q2_aam.core.metrics import ClassificationMetrics, RegressionMetrics
-from q2_aam.core.model import build, save_memory
+from q2_aam.core.model import build
 from q2_aam.core.options import OptionError
 from q2_aam.core.prepare import (
     drop_missing_features,
@@ -31,32 +27,13 @@ from q2_aam.core.prepare import (
     prepare_run,
     prepare_samples,
 )
-from q2_aam.core.rundir import fingerprint, run_directory
+from q2_aam.core.run import Monitor, Start, identity, train_model
 from q2_aam.core.spec import CLASSIFIER, ENCODER, FINE_TUNING, REGRESSOR, ModelSpec
-from q2_aam.core.table import SampleTable, rarefy, sample_table
+from q2_aam.core.table import SampleTable, rarefy, sample_table, warn_of_other_lengths
 from q2_aam.core.target import CategoricalTarget, NumericTarget
-from q2_aam.core.training import TrainingModule
 
 Sequences = Mapping[str, str] | str | Path | None
-
-METRICS = {REGRESSOR: RegressionMetrics, CLASSIFIER: ClassificationMetrics}
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """How a run can be watched and taken up again.
-
-    Parameters
-    ----------
-    run_dir : path, optional
-        Directory of this run alone: TensorBoard's files and checkpoints appear there live, and
-        the same call with the same arguments resumes from the last checkpoint.
-    progress : bool
-        Show progress bars on the standard error stream.
-    """
-
-    run_dir: str | Path | None = None
-    progress: bool = False
+NO_MONITOR = Monitor()
 
 
 def pretrain(
@@ -66,7 +43,7 @@ def pretrain(
     sequences: Sequences = None,
     encoder: SavedModel | None = None,
     reference_ids: Sequence[str] | None = None,
-    monitor: Monitor = Monitor(),
+    monitor: Monitor = NO_MONITOR,
     **options,
 ) -> SavedModel:
     """Train an encoder of samples without labels, on UniFrac distances and masked nucleotides.
@@ -111,9 +88,9 @@ def pretrain(
         nuc_penalty=settings.training.nuc_penalty,
         unifrac_variance=phylogenetic.variance,
     )
-    inputs = _identity(whole, phylogeny, encoder, reference_ids)
-    spec = _spec(ENCODER, settings, samples)
-    return _run(settings, spec, objective, run, phylogenetic, encoder, inputs, monitor)
+    start = Start(encoder, identity(whole, phylogeny, encoder, reference_ids))
+    spec = ModelSpec.of(ENCODER, settings, samples.reads)
+    return train_model(settings, spec, objective, run, phylogenetic, start, monitor)
 
 
 def train_regressor(table, target: pd.Series, **arguments) -> SavedModel:
@@ -165,7 +142,7 @@ def _train(
     sequences: Sequences = None,
     reference_ids: Sequence[str] | None = None,
     missing_samples: str = "error",
-    monitor: Monitor = Monitor(),
+    monitor: Monitor = NO_MONITOR,
     **options,
 ) -> SavedModel:
     settings = _settings(options, FINE_TUNING[kind], encoder)
@@ -195,56 +172,9 @@ def _train(
         masked=objective.nuc_penalty > 0,
         targets=(target.to_learnt(known), None if held is None else target.to_learnt(held)),
     )
-    spec = _spec(kind, settings, samples, target)
-    inputs = _identity(whole, phylogeny, encoder, reference_ids, values)
-    return _run(settings, spec, objective, run, phylogenetic, encoder, inputs, monitor)
-
-
-def _run(settings, spec, objective, run, phylogenetic, encoder, inputs, monitor) -> SavedModel:
-    """Make the model that a specification describes, and train it."""
-    action = {ENCODER: "pretrain", REGRESSOR: "train-regressor", CLASSIFIER: "train-classifier"}
-    digest = fingerprint(asdict(spec), *inputs)
-    with (
-        torch.random.fork_rng(),
-        run_directory(monitor.run_dir, action[spec.kind], digest) as directory,
-    ):
-        torch.manual_seed(settings.training.random_seed)
-        model = build(spec)
-        _start_from(model, encoder, phylogenetic, run.training(0).table)
-        save_memory(model, settings.training)
-        if settings.training.compile_model:
-            model.base_model.asv_encoder.compile(dynamic=True)
-        module = TrainingModule(
-            model,
-            objective,
-            settings.training,
-            run,
-            comparison=phylogenetic and phylogenetic.comparison,
-            metrics=METRICS[spec.kind](spec.target) if spec.target else None,
-            freeze_base=spec.target is not None and settings.fine_tuning.freeze_base,
-        )
-        names = {ENCODER: None, REGRESSOR: "RL", CLASSIFIER: "CL"}
-        result = fit(
-            module, settings, directory, bar_name=names[spec.kind], progress=monitor.progress
-        )
-    return SavedModel(spec, model.state_dict(), result.history, result.event_files)
-
-
-def _identity(table: SampleTable, phylogeny, encoder, reference_ids, values=None) -> list:
-    """List what makes this run different from another with the same options."""
-    counts = table.counts
-    return [
-        table.sample_ids,
-        table.feature_ids,
-        table.tokens,
-        counts.data,
-        counts.indices.astype(np.int64),
-        counts.indptr.astype(np.int64),
-        None if phylogeny is None else Path(phylogeny),
-        None if reference_ids is None else sorted(reference_ids),
-        None if values is None else [[name, str(value)] for name, value in values.items()],
-        *([] if encoder is None else [v.numpy() for _, v in sorted(encoder.weights.items())]),
-    ]
+    spec = ModelSpec.of(kind, settings, samples.reads, target)
+    start = Start(encoder, identity(whole, phylogeny, encoder, reference_ids, values))
+    return train_model(settings, spec, objective, run, phylogenetic, start, monitor)
 
 
 def predict_regression(
@@ -291,11 +221,10 @@ def predict_classification(
     """
     _check_kind(model, CLASSIFIER, "predict-regression")
     samples = _samples_for(model, table, sequences)
-    logits = inference.predict(_module(model, device), samples, model.spec.data)
     classes = list(model.spec.target.classes)
-    probabilities = pd.DataFrame(
-        logits.double().softmax(dim=1).numpy(), index=_ids(samples), columns=classes
-    )
+    likely = inference.predict(_module(model, device), samples, model.spec.data).double()
+    likely /= likely.sum(dim=1, keepdim=True)
+    probabilities = pd.DataFrame(likely.numpy(), index=_ids(samples), columns=classes)
     best = probabilities.to_numpy().argmax(axis=1)
     predictions = pd.Series(
         [classes[i] for i in best], index=_ids(samples), name=model.spec.target.column
@@ -322,46 +251,23 @@ def _settings(options, fine_tuning, encoder) -> Settings:
 
 
 def _read_table(table, sequences: Sequences, settings: Settings) -> SampleTable:
-    return sample_table(table, _read_sequences(sequences), settings.model.max_bp)
+    return sample_table(table, read_sequences(sequences), settings.model.max_bp)
 
 
-def _read_sequences(sequences: Sequences) -> Mapping[str, str] | None:
+def read_sequences(sequences: Sequences) -> Mapping[str, str] | None:
+    """Return sequences by feature id, from a mapping or a FASTA file; None stays None."""
     if sequences is None or isinstance(sequences, Mapping):
         return sequences
     records = skbio.io.read(str(sequences), format="fasta", constructor=skbio.Sequence)
-    return {record.metadata["id"]: str(record) for record in records}
-
-
-def _start_from(model, encoder: SavedModel | None, phylogenetic, table) -> None:
-    """Take an encoder's weights, or let untrained answers be right on average."""
-    base = model.base_model
-    if encoder is not None:
-        prefix = "" if encoder.spec.kind == ENCODER else "base_model."
-        base.load_state_dict(
-            {
-                name.removeprefix(prefix): value
-                for name, value in encoder.weights.items()
-                if name.startswith(prefix)
-            }
-        )
-    elif isinstance(phylogenetic and phylogenetic.comparison, DiversityComparison):
-        base.mean_diversity.fill_(phylogenetic.mean)
-    elif phylogenetic is not None:
-        few = table.take(range(min(table.n_samples, 32)))
-        base.set_typical_distance(inference.embed(model, few, DataConfig()), phylogenetic.mean)
-
-
-def _spec(kind, settings: Settings, samples, target=None) -> ModelSpec:
-    return ModelSpec(
-        kind,
-        settings.model,
-        settings.data,
-        settings.unifrac,
-        settings.training,
-        samples.reads,
-        settings.fine_tuning,
-        target,
-    )
+    try:
+        pairs = [(record.metadata["id"], str(record)) for record in records]
+    except skbio.io.FileFormatError as error:
+        raise ValueError(f"{sequences} cannot be read as FASTA: {error}") from error
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, sequence in pairs if found[name] is not sequence)
+        raise ValueError(f"{sequences} has several sequences under the id '{twice}'.")
+    return found
 
 
 def _check_kind(model: SavedModel, expected: str, instead: str) -> None:
@@ -376,7 +282,8 @@ def _check_kind(model: SavedModel, expected: str, instead: str) -> None:
 
 def _samples_for(model: SavedModel, table, sequences: Sequences) -> SampleTable:
     spec = model.spec
-    samples = sample_table(table, _read_sequences(sequences), spec.model.max_bp)
+    samples = sample_table(table, read_sequences(sequences), spec.model.max_bp)
+    warn_of_other_lengths(samples, spec.reads.shortest, spec.reads.longest)
     seed = spec.training.random_seed
     return rarefy(samples, spec.data.rarefy_depth, seed, keep_shallow=True)
 

@@ -241,7 +241,7 @@ def _check_weights(directory: Path, saved: SavedConfig, level: str) -> None:
         layout = weights_file.read_layout(file, size, tensor_shapes(saved.spec))
         if level == "min":
             return
-        if weights_file.digest_of_finite(file, layout) != saved.checksums[WEIGHTS]:
+        if weights_file.digest_of_sound(file, layout) != saved.checksums[WEIGHTS]:
             raise ArtifactError(_damaged(WEIGHTS))
 
 

@@ -211,6 +211,14 @@ class TargetConfig(Config):
         "Keep the encoder as it is and train only what predicts the target: far faster, and its "
         "ASVs are encoded only once. Needs an encoder.",
     )
+    stored_samples: int = option(
+        4000,
+        "Training samples that the model keeps, as ASVs with abundances and without their names, "
+        "to compare new samples with; a prediction rests on the transformer and on this "
+        "comparison. 0 keeps none.",
+        low=0,
+        high=20_000,
+    )
     count_penalty: float = option(1.0, "Weight of the loss on ASV abundances.", low=0.0)
     target_penalty: float = option(1.0, "Weight of the loss on the target.", low=0.0)
 
@@ -233,8 +241,8 @@ class RegressionConfig(TargetConfig):
     )
     best_metric: str = option(
         "val_loss",
-        "What chooses the best epoch on the validation samples: total loss, mean absolute error "
-        "or R squared.",
+        "What chooses the best epoch on the validation samples: the loss of the target, its mean "
+        "absolute error or its R squared.",
         choices=("val_loss", "mae", "r2"),
     )
 
@@ -251,7 +259,8 @@ class ClassificationConfig(TargetConfig):
     )
     best_metric: str = option(
         "val_loss",
-        "What chooses the best epoch on the validation samples: total loss, accuracy or macro F1.",
+        "What chooses the best epoch on the validation samples: the loss of the target, accuracy "
+        "or macro F1.",
         choices=("val_loss", "accuracy", "f1"),
     )
 

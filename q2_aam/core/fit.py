@@ -138,12 +138,12 @@ def _checkpoint(settings, run_dir, validated) -> ModelCheckpoint:
     always = {"dirpath": run_dir, "save_last": True, "save_on_train_epoch_end": True}
     if not validated:
         return ModelCheckpoint(save_top_k=0, **always)
-    monitor, mode = monitored(settings.best_metric)
+    monitor, mode = monitored(settings.best_metric, settings.fine_tuning is not None)
     return ModelCheckpoint(filename="best-{epoch}", monitor=monitor, mode=mode, **always)
 
 
 def _early_stopping(settings) -> Patience:
-    monitor, mode = monitored(settings.best_metric)
+    monitor, mode = monitored(settings.best_metric, settings.fine_tuning is not None)
     return Patience(monitor, mode=mode, patience=settings.training.patience)
 
 

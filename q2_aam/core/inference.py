@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from q2_aam.core.dataset import BatchDataset, plan_batches
-from q2_aam.core.model import Output
+from q2_aam.core.config import DataConfig
+from q2_aam.core.dataset import Batch, BatchDataset, plan_batches
 from q2_aam.core.table import SampleTable
 
 ASVS_AT_A_TIME = 64
@@ -54,10 +54,10 @@ def encode_asvs(model: nn.Module, table: SampleTable) -> Tensor:
     return encoded
 
 
-def outputs(
-    model: nn.Module, table: SampleTable, data, *, with_embedding: bool
-) -> Iterator[tuple[Tensor, Output]]:
-    """Run a model over all samples of a table.
+def batches(
+    model: nn.Module, table: SampleTable, data: DataConfig
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Go through all samples of a table, with the embeddings of their ASVs.
 
     Parameters
     ----------
@@ -65,39 +65,43 @@ def outputs(
     table : SampleTable
     data : DataConfig
         How samples above the token limit are cut.
-    with_embedding : bool
-        Also embed the samples.
 
     Yields
     ------
-    rows : Tensor of int64
-        Which samples, in the order of the output.
-    output : Output
+    batch : Batch
+        On the model's device.
+    asvs : Tensor of shape (U, D)
+        What the model takes beside it.
     """
     asvs = encode_asvs(model, table)
     plan = plan_batches(table.richness, SAMPLES_AT_A_TIME)
-    with at_rest(model):
-        for batch in BatchDataset(table, plan, data):
-            batch = batch.to(asvs.device)
-            yield batch.rows.cpu(), model(batch, asvs[batch.asvs], with_embedding=with_embedding)
+    for batch in BatchDataset(table, plan, data):
+        batch = batch.to(asvs.device)
+        yield batch, asvs[batch.asvs]
 
 
-def embed(model: nn.Module, table: SampleTable, data) -> Tensor:
+def embed(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
     """Embed the samples of a table: [N, D], on the processor."""
-    return _gather(
-        (rows, output.embedding)
-        for rows, output in outputs(model, table, data, with_embedding=True)
-    )
+    with at_rest(model):
+        return _gather(
+            (batch.rows, model(batch, asvs).embedding)
+            for batch, asvs in batches(model, table, data)
+        )
 
 
-def predict(model: nn.Module, table: SampleTable, data) -> Tensor:
-    """Predict the target of the samples of a table: [N, C], on the processor."""
-    return _gather(
-        (rows, output.target) for rows, output in outputs(model, table, data, with_embedding=False)
-    )
+def predict(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
+    """Predict the target of the samples of a table: [N, C], on the processor.
+
+    C is 1 for a learnt value, otherwise there is a probability for each class.
+    """
+    with at_rest(model):
+        return _gather(
+            (batch.rows, model.predict(batch, asvs)) for batch, asvs in batches(model, table, data)
+        )
 
 
 def _gather(parts) -> Tensor:
     """Bring results of batches back into the order of the table."""
     rows, values = zip(*parts, strict=True)
-    return torch.cat([part.float().cpu() for part in values])[torch.cat(rows).argsort()]
+    order = torch.cat([part.cpu() for part in rows]).argsort()
+    return torch.cat([part.float().cpu() for part in values])[order]

@@ -12,6 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 from q2_aam.core.schema import FEED_FORWARD_RATIO
 
+LEAST_DEVIATION = 1e-4
+
 
 class Attention(nn.Module):
     """Multi-head self-attention (Vaswani et al., 2017).
@@ -106,3 +108,26 @@ class Pooling(nn.Module):
         weight = score.softmax(dim=1)
         mean = torch.einsum("nth,nthd->nhd", weight, value.view(n, t, self.heads, -1))
         return self.combine(torch.cat([mean.reshape(n, d), x.amax(dim=1)], dim=-1))
+
+
+class Standardise(nn.Module):
+    """Shift and scale each number to mean 0 and standard deviation 1 of the data it was fitted to.
+
+    What an encoder says of different samples differs little beside what it says of all; without
+    this the layers above would first have to learn to see the difference.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("deviation", torch.ones(dim))
+
+    def fit(self, x: Tensor) -> None:
+        """Take the scale of x [N, D]; numbers that do not vary are only shifted."""
+        self.mean.copy_(x.mean(dim=0))
+        deviation = x.std(dim=0, correction=0)
+        self.deviation.copy_(torch.where(deviation > LEAST_DEVIATION, deviation, 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale x [..., D]."""
+        return (x - self.mean) / self.deviation

@@ -6,12 +6,13 @@ Shapes: B samples, S ASVs, R references, P masked nucleotides, C classes, D embe
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from q2_aam.core import alphabet
-from q2_aam.core.config import Settings
+from q2_aam.core.config import ClassificationConfig, Settings
 from q2_aam.core.dataset import Batch
 from q2_aam.core.model import Output
 from q2_aam.core.target import NumericTarget
@@ -134,6 +135,25 @@ def classification_loss(weights: Tensor | None = None) -> Callable[[Tensor, Tens
     return of_logits
 
 
+def class_factors(config: ClassificationConfig, target: np.ndarray, n_classes: int) -> np.ndarray:
+    """Weigh classes: by the inverse of their frequency if so asked, otherwise all by one.
+
+    Parameters
+    ----------
+    config : ClassificationConfig
+    target : ndarray of int
+        Class numbers of the training samples; each class occurs.
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+    """
+    if config.class_weights == "none":
+        return np.ones(n_classes)
+    return len(target) / (n_classes * np.bincount(target, minlength=n_classes))
+
+
 def fine_tuning_objective(settings: Settings, target, values, phylogenetic) -> Objective:
     """Return the losses of fine-tuning.
 
@@ -150,11 +170,8 @@ def fine_tuning_objective(settings: Settings, target, values, phylogenetic) -> O
     if isinstance(target, NumericTarget):
         target_loss = regression_loss(tuning.loss_type)
     else:
-        weights = None
-        if tuning.class_weights == "balanced":
-            sizes = values.value_counts()[list(target.classes)].to_numpy()
-            weights = torch.as_tensor(sizes.sum() / (len(sizes) * sizes), dtype=torch.float32)
-        target_loss = classification_loss(weights)
+        factors = class_factors(tuning, target.to_learnt(values), len(target.classes))
+        target_loss = classification_loss(torch.as_tensor(factors, dtype=torch.float32))
     return Objective(
         penalty=training.penalty if phylogenetic else 0.0,
         nuc_penalty=0.0 if tuning.freeze_base else training.nuc_penalty,

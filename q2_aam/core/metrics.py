@@ -15,9 +15,14 @@ from q2_aam.core.target import CategoricalTarget, NumericTarget
 MODE_OF_METRIC = {"val_loss": "min", "mae": "min", "r2": "max", "accuracy": "max", "f1": "max"}
 
 
-def monitored(best_metric: str) -> tuple[str, str]:
-    """Return the logged name of a ``best_metric``, and whether 'min' or 'max' is best."""
-    name = "total_loss" if best_metric == "val_loss" else best_metric
+def monitored(best_metric: str, has_target: bool) -> tuple[str, str]:
+    """Return the logged name of a ``best_metric``, and whether 'min' or 'max' is best.
+
+    The validation loss is that of the target, if there is one: what else is learnt beside it helps
+    the target, or is of no use.
+    """
+    loss = "target_loss" if has_target else "total_loss"
+    name = loss if best_metric == "val_loss" else best_metric
     return f"val/{name}", MODE_OF_METRIC[best_metric]
 
 

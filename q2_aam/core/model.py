@@ -14,8 +14,9 @@ from torch.utils.checkpoint import checkpoint
 from q2_aam.core import alphabet
 from q2_aam.core.config import ModelConfig, TrainConfig
 from q2_aam.core.dataset import Batch
-from q2_aam.core.layers import Pooling, Transformer
-from q2_aam.core.schema import NEIGHBOURHOOD
+from q2_aam.core.layers import Pooling, Standardise, Transformer
+from q2_aam.core.neighbours import Neighbours, mix
+from q2_aam.core.schema import N_MEANS, NEIGHBOURHOOD
 from q2_aam.core.spec import ENCODER, ModelSpec
 
 
@@ -125,7 +126,12 @@ class SequenceEncoder(nn.Module):
         self.register_buffer("mean_diversity", torch.ones(()))
 
     def forward(
-        self, batch: Batch, asvs: Tensor | None = None, *, with_embedding: bool = True
+        self,
+        batch: Batch,
+        asvs: Tensor | None = None,
+        *,
+        with_embedding: bool = True,
+        with_abundance: bool = False,
     ) -> Output:
         """Embed the samples of a batch; the arguments are those of `SequencePredictor.forward`."""
         _, context = self.read(batch, asvs)
@@ -181,26 +187,43 @@ class SequenceEncoder(nn.Module):
 class SequencePredictor(nn.Module):
     """An encoder with a target: a number, or logits of classes.
 
+    The target is read twice: by a transformer over the ASVs of the sample, and by a linear layer
+    over three means of them, which learns from few samples.
+
     Parameters
     ----------
     config : ModelConfig
     n_outputs : int
         C: 1 for regression, the number of classes for classification.
+    neighbours : Neighbours, optional
+        Training samples kept to compare others with.
     """
 
-    def __init__(self, config: ModelConfig, n_outputs: int):
+    def __init__(self, config: ModelConfig, n_outputs: int, neighbours: Neighbours | None = None):
         super().__init__()
         dim, heads = config.embedding_dim, config.attention_heads
         layers = config.attention_layers
         self.base_model = SequenceEncoder(config)
         self.count_encoder = Transformer(dim, heads, layers, config.dropout)
         self.abundance = nn.Linear(dim, 1)
+        self.asv_scale = Standardise(dim)
         self.target_encoder = Transformer(dim, heads, layers, config.dropout)
         self.pooling = Pooling(dim, heads)
         self.head = nn.Linear(dim, n_outputs)
+        self.mean_scale = Standardise(N_MEANS * dim)
+        self.mean_head = nn.Linear(N_MEANS * dim, n_outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.mean_head.weight)
+        self.categorical = n_outputs > 1
+        self.neighbours = neighbours
 
     def forward(
-        self, batch: Batch, asvs: Tensor | None = None, *, with_embedding: bool = True
+        self,
+        batch: Batch,
+        asvs: Tensor | None = None,
+        *,
+        with_embedding: bool = True,
+        with_abundance: bool = True,
     ) -> Output:
         """Predict for the samples of a batch.
 
@@ -209,24 +232,69 @@ class SequencePredictor(nn.Module):
         batch : Batch
         asvs : Tensor of shape (U, D), optional
             Embeddings of the batch's distinct ASVs, if they are at hand.
-        with_embedding : bool
-            Also embed the samples; False saves time where no distance is asked for.
+        with_embedding, with_abundance : bool
+            Also embed the samples, also predict abundances; False saves time where nobody asks.
         """
         single, context = self.base_model.read(batch, asvs)
         said = self.base_model.summarise(batch, context, with_embedding)
+        if with_abundance:
+            said = replace(said, abundance=self._abundance(single, batch.mask))
+        return replace(said, target=self._target(batch, single, context))
+
+    def predict(self, batch: Batch, asvs: Tensor | None = None) -> Tensor:
+        """Give the final answer for the samples of a batch, the samples kept included.
+
+        The arguments are those of `forward`.
+
+        Returns
+        -------
+        Tensor of shape (B, C)
+            The learnt value (C = 1), or the probabilities of the classes.
+        """
+        compares = self.neighbours is not None
+        said = self(batch, asvs, with_embedding=compares, with_abundance=False)
+        answer = said.target.softmax(dim=1) if self.categorical else said.target
+        if not compares:
+            return answer
+        alike, known = self.neighbours(batch, said.embedding)
+        return mix(answer, alike, self.neighbours.info.blend * known)
+
+    def adapt(self, batch: Batch, asvs: Tensor) -> None:
+        """Set the scale of what the target is read from by what these samples have."""
+        with torch.no_grad():
+            single, context = self.base_model.read(batch, asvs)
+            self.asv_scale.fit((single + context)[batch.counts > 0])
+            self.mean_scale.fit(_means(batch, single, context))
+
+    def _abundance(self, single: Tensor, mask: Tensor | None) -> Tensor:
+        logits = self.abundance(self.count_encoder(single, mask)).squeeze(-1)
+        return logits if mask is None else logits.masked_fill(~mask, float("-inf"))
+
+    def _target(self, batch: Batch, single: Tensor, context: Tensor) -> Tensor:
         mask = batch.mask
-        abundance = self.abundance(self.count_encoder(single, mask)).squeeze(-1)
-        if mask is not None:
-            abundance = abundance.masked_fill(~mask, float("-inf"))
-        pooled = self.pooling(self.target_encoder(context, mask), mask)
-        return replace(said, abundance=abundance, target=self.head(pooled))
+        tokens = self.target_encoder(self.asv_scale(single + context), mask)
+        means = self.mean_scale(_means(batch, single, context))
+        return self.head(self.pooling(tokens, mask)) + self.mean_head(means)
+
+
+def _means(batch: Batch, single: Tensor, context: Tensor) -> Tensor:
+    """Average the ASVs of each sample in three ways [B, 3 D].
+
+    Those in context by presence and by abundance, those by themselves by the square root of it.
+    """
+    share = batch.counts / batch.counts.sum(dim=1, keepdim=True)
+    ways = ((share > 0).to(share), context), (share, context), (share.sqrt(), single)
+    return torch.cat(
+        [torch.einsum("bs,bsd->bd", w / w.sum(dim=1, keepdim=True), x) for w, x in ways], dim=1
+    )
 
 
 def build(spec: ModelSpec) -> nn.Module:
     """Make the model of a specification, with random weights."""
     if spec.kind == ENCODER:
         return SequenceEncoder(spec.model)
-    return SequencePredictor(spec.model, spec.n_outputs)
+    kept = spec.neighbours and Neighbours(spec.neighbours, spec.model.embedding_dim)
+    return SequencePredictor(spec.model, spec.n_outputs, kept)
 
 
 def save_memory(model: nn.Module, config: TrainConfig) -> None:

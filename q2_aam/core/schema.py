@@ -16,12 +16,33 @@ NEIGHBOURHOOD = 7
 """Nucleotides that are embedded together, the one in question in the middle."""
 
 
+N_MEANS = 3
+"""Means of a sample's ASVs that the target is read from: by presence, abundance and its root."""
+
+N_SCALES = 3
+"""Distances by which samples are compared: absolute, Euclidean, and between embeddings."""
+
+
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor as a model file declares it: safetensors' name of its type, and its shape."""
+    """A tensor as a model file declares it.
+
+    Parameters
+    ----------
+    dtype : str
+        Safetensors' name of its type.
+    shape : tuple of int
+    low, high : int, optional
+        Bounds of its values, if they are integers.
+    total : int, optional
+        Sum of its values.
+    """
 
     dtype: str
     shape: tuple[int, ...]
+    low: int | None = None
+    high: int | None = None
+    total: int | None = None
 
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
@@ -30,7 +51,10 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
     shapes = _encoder(config)
     if spec.kind != ENCODER:
         shapes = _under("base_model", shapes) | _predictor(config, spec.n_outputs)
-    return {name: TensorInfo("F32", shape) for name, shape in shapes.items()}
+    tensors = {name: TensorInfo("F32", shape) for name, shape in shapes.items()}
+    if spec.neighbours is not None:
+        tensors |= _under("neighbours", _neighbours(spec.neighbours, config.embedding_dim))
+    return tensors
 
 
 def _under(prefix, shapes):
@@ -61,7 +85,26 @@ def _predictor(config, n_outputs):
     shapes = _under("count_encoder", _transformer(config)) | _under("abundance", _linear(d, 1))
     shapes |= _under("target_encoder", _transformer(config))
     shapes |= _under("pooling", _pooling(config))
-    return shapes | _under("head", _linear(d, n_outputs))
+    shapes |= _under("head", _linear(d, n_outputs))
+    for name, width in ("asv_scale", d), ("mean_scale", N_MEANS * d):
+        shapes |= {f"{name}.mean": (width,), f"{name}.deviation": (width,)}
+    return shapes | _under("mean_head", _linear(N_MEANS * d, n_outputs))
+
+
+def _neighbours(info, d):
+    n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
+    sequences = (info.n_features, info.read_length)
+    return {
+        "vocabulary": TensorInfo("U8", sequences, low=0, high=alphabet.N_TOKENS - 1),
+        "richness": TensorInfo("I32", (n,), low=1, high=info.n_features, total=info.n_entries),
+        "features": TensorInfo("I32", (info.n_entries,), low=0, high=info.n_features - 1),
+        "roots": TensorInfo("F32", (info.n_entries,)),
+        "embeddings": TensorInfo("F32", (n, d)),
+        "scales": TensorInfo("F32", (N_SCALES,)),
+        "dual": TensorInfo("F32", (n, codes)),
+        "intercept": TensorInfo("F32", (codes,)),
+        "value": TensorInfo("F32", (codes,)),
+    }
 
 
 def _linear(n_in, n_out):

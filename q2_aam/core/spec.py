@@ -1,6 +1,6 @@
 """What a trained model is, in plain data: the content of ``config.json`` (torch-free)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from q2_aam.core.config import (
@@ -8,6 +8,7 @@ from q2_aam.core.config import (
     DataConfig,
     ModelConfig,
     RegressionConfig,
+    Settings,
     TargetConfig,
     TrainConfig,
     UniFracConfig,
@@ -20,6 +21,7 @@ KINDS = (ENCODER, REGRESSOR, CLASSIFIER)
 FINE_TUNING = {REGRESSOR: RegressionConfig, CLASSIFIER: ClassificationConfig}
 TARGETS = {REGRESSOR: NumericTarget, CLASSIFIER: CategoricalTarget}
 MAX_COUNT = 2**53
+MAX_CODES = 16
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,7 @@ class Reads:
 
     def __post_init__(self):
         for name, value in asdict(self).items():
-            if type(value) is not int or not 0 <= value <= MAX_COUNT:
-                raise ValueError(f"{name} must be an integer from 0 to 2^53, found {value!r}.")
+            _check_count(name, value)
         if self.shortest > self.longest:
             raise ValueError(
                 f"The shortest sequence ({self.shortest} nt) is longer than the longest "
@@ -66,6 +67,95 @@ class Reads:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class Code:
+    """One form of the target in which it is predicted from similar samples.
+
+    Parameters
+    ----------
+    n_outputs : int
+        1 for the value itself, otherwise the number of bins or classes.
+    sharpness : float
+        Power to which predicted shares are raised before they are made to sum to one.
+    weight : float
+        How much the prediction of this code counts, from 0 to 1.
+    """
+
+    n_outputs: int
+    sharpness: float
+    weight: float
+
+    def __post_init__(self):
+        _check_count("n_outputs", self.n_outputs, low=1)
+        _check_number("sharpness", self.sharpness, 0.1, 100)
+        _check_number("weight", self.weight, 0, 1)
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Sizes of what a model keeps of its training samples, and how it predicts from them.
+
+    Parameters
+    ----------
+    n_samples, n_features, n_entries : int
+        Samples kept, distinct sequences in them, and pairs of a sample and a sequence in it.
+    read_length : int
+        Nucleotides of the longest sequence.
+    classes : bool
+        Whether the target is categorical.
+    blend : float
+        Share of the comparison with these samples in a prediction, from 0 to 1.
+    codes : tuple of Code
+    """
+
+    n_samples: int
+    n_features: int
+    n_entries: int
+    read_length: int
+    classes: bool
+    blend: float
+    codes: tuple[Code, ...]
+
+    def __post_init__(self):
+        for name in ("n_samples", "n_features", "n_entries", "read_length"):
+            _check_count(name, getattr(self, name), low=1)
+        if type(self.classes) is not bool:
+            raise ValueError(f"classes must be true or false, found {self.classes!r}.")
+        _check_number("blend", self.blend, 0, 1)
+        if not 0 < len(self.codes) <= MAX_CODES:
+            raise ValueError(f"codes must be 1 to {MAX_CODES}, found {len(self.codes)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary of JSON values."""
+        return asdict(self) | {"codes": [asdict(code) for code in self.codes]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Neighbourhood":
+        """Restore the fields from what `to_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or missing, or a value is out of range.
+        """
+        require_keys(values, [f.name for f in fields(cls)], "neighbours")
+        if not isinstance(values["codes"], list):
+            raise ValueError("codes must be a list.")
+        for code in values["codes"]:
+            require_keys(code, [f.name for f in fields(Code)], "a code")
+        return cls(**values | {"codes": tuple(Code(**code) for code in values["codes"])})
+
+
+def _check_count(name: str, value, low: int = 0) -> None:
+    if type(value) is not int or not low <= value <= MAX_COUNT:
+        raise ValueError(f"{name} must be an integer from {low} to 2^53, found {value!r}.")
+
+
+def _check_number(name: str, value, low: float, high: float) -> None:
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low} to {high}, found {value!r}.")
+
+
 _SECTIONS = {
     "model": ModelConfig,
     "data": DataConfig,
@@ -74,7 +164,9 @@ _SECTIONS = {
     "fine_tuning": None,  # by kind
     "target": None,
     "reads": Reads,
+    "neighbours": Neighbourhood,
 }
+_OPTIONAL = ("neighbours",)
 
 
 @dataclass(frozen=True)
@@ -93,6 +185,8 @@ class ModelSpec:
         Absent for an encoder.
     reads : Reads
         What it was trained on.
+    neighbours : Neighbourhood, optional
+        The training samples kept to compare others with, if there are any.
     """
 
     kind: str
@@ -103,6 +197,7 @@ class ModelSpec:
     reads: Reads
     fine_tuning: TargetConfig | None = None
     target: NumericTarget | CategoricalTarget | None = None
+    neighbours: Neighbourhood | None = None
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -113,6 +208,21 @@ class ModelSpec:
                 raise ValueError(
                     f"{name} of a {self.kind} must be {expected.__name__}, found {found.__name__}."
                 )
+        self._check_neighbours()
+
+    def _check_neighbours(self) -> None:
+        if self.neighbours is None:
+            return
+        widths = [code.n_outputs for code in self.neighbours.codes]
+        fits = widths == [self.n_outputs] if self.neighbours.classes else widths[:1] == [1]
+        if self.target is None or not fits or self.neighbours.classes != (self.kind == CLASSIFIER):
+            raise ValueError(f"neighbours do not fit a {self.kind} of {self.n_outputs} outputs.")
+
+    @classmethod
+    def of(cls, kind: str, settings: Settings, reads: Reads, target=None) -> "ModelSpec":
+        """Specify the model that these settings make from these reads."""
+        parts = settings.model, settings.data, settings.unifrac, settings.training
+        return cls(kind, *parts, reads, settings.fine_tuning, target)
 
     @property
     def n_outputs(self) -> int:
@@ -148,6 +258,8 @@ class ModelSpec:
 
 
 def _section(name, made_by, values):
+    if values is None and name in _OPTIONAL:
+        return None
     expected = "absent" if made_by is None else "an object"
     if not isinstance(values, type(None) if made_by is None else dict):
         raise ValueError(f"section '{name}' must be {expected}, found {type(values).__name__}.")

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, vstack
 
 from q2_aam.core import alphabet
 
 log = logging.getLogger(__name__)
 
 MAX_COUNT = 2**31 - 1
+MAX_DRAWN_FROM = 10**9
+"""Reads below which numpy draws from a multivariate hypergeometric distribution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,20 @@ class SampleTable:
         return replace(
             self, counts=self.counts[:, kept], feature_ids=ids, tokens=self.tokens[kept]
         )
+
+
+def stack(first: SampleTable, second: SampleTable) -> SampleTable:
+    """Put the samples of two tables of the same features under each other.
+
+    Raises
+    ------
+    ValueError
+        If the features are not the same.
+    """
+    if first.feature_ids != second.feature_ids:
+        raise ValueError("Only tables of the same features can be put under each other.")
+    counts = csr_matrix(vstack([first.counts, second.counts]))
+    return replace(first, counts=counts, sample_ids=first.sample_ids + second.sample_ids)
 
 
 def sample_table(table, sequences: Mapping[str, str] | None, max_bp: int) -> SampleTable:
@@ -185,6 +201,28 @@ def _encode(text, feature_ids, max_bp) -> np.ndarray:
     return tokens
 
 
+def warn_of_other_lengths(table: SampleTable, shortest: int, longest: int) -> None:
+    """Warn if most reads are clearly shorter or longer than those that a model was trained on.
+
+    Parameters
+    ----------
+    table : SampleTable
+        Samples to predict for; cut to the model's max_bp.
+    shortest, longest : int
+        Nucleotides of the training ASVs, cut in the same way.
+    """
+    lengths = table.read_lengths[table.counts.indices]
+    other = (lengths < 0.9 * shortest) | (lengths > 1.1 * longest)
+    reads, total = table.counts.data[other].sum(), table.counts.data.sum()
+    if reads > total / 2:
+        log.warning(
+            "%.0f%% of the reads are much shorter or longer (such as %d nt) than those that the "
+            "model was trained on (%d to %d nt), so predictions may be poor: use reads of the "
+            "same region and length.",
+            100 * reads / total, np.median(lengths[other]), shortest, longest,
+        )  # fmt: skip
+
+
 def _shorten(name: str, width: int = 60) -> str:
     return name if len(name) <= width else f"{name[:width]}…"
 
@@ -249,7 +287,12 @@ def _draw(table, i, depth, seed):
     if values.sum() == depth:
         return columns, values
     rng = np.random.default_rng([seed, zlib.crc32(table.sample_ids[i].encode())])
-    drawn = rng.multivariate_hypergeometric(values, depth, method="marginals")
+    if values.sum() < MAX_DRAWN_FROM:
+        drawn = rng.multivariate_hypergeometric(values, depth, method="marginals")
+    else:
+        reads = rng.choice(int(values.sum()), depth, replace=False, shuffle=False)
+        feature = np.searchsorted(np.cumsum(values), reads, side="right")
+        drawn = np.bincount(feature, minlength=len(values))
     return columns[drawn > 0], drawn[drawn > 0]
 
 

@@ -193,7 +193,10 @@ class TrainingModule(L.LightningModule):
 
     def _losses(self, batch, asvs, stage):
         with_embedding = self.comparison is not None
-        output = self.model(batch, asvs, with_embedding=with_embedding)
+        output = self.model(
+            batch, asvs, with_embedding=with_embedding,
+            with_abundance=self.objective.count_penalty > 0,
+        )  # fmt: skip
         unifrac = self.comparison(self.model, batch, output) if with_embedding else None
         losses = self.objective(batch, output, unifrac)
         logged = {f"{stage}/{name}": value.detach() for name, value in losses.terms().items()}

@@ -20,7 +20,8 @@ from q2_aam.core.schema import TensorInfo
 from q2_aam.core.strict_json import parse, require_keys
 
 MAX_HEADER_BYTES = 4 * 2**20
-ITEM_BYTES = {"F32": 4, "I64": 8}
+ITEM_BYTES = {"F32": 4, "I32": 4, "U8": 1}
+NUMPY_TYPES = {"F32": "<f4", "I32": "<i4", "U8": "u1"}
 BLOCK_BYTES = 4 * 2**20
 
 _LENGTH_BYTES = 8
@@ -32,13 +33,17 @@ class Tensor:
 
     Parameters
     ----------
-    name, dtype : str
-    n_bytes : int
+    name : str
+    info : TensorInfo
     """
 
     name: str
-    dtype: str
-    n_bytes: int
+    info: TensorInfo
+
+    @property
+    def n_bytes(self) -> int:
+        """How many bytes it takes."""
+        return math.prod(self.info.shape) * ITEM_BYTES[self.info.dtype]
 
 
 @dataclass(frozen=True)
@@ -89,30 +94,44 @@ def read_layout(file: BinaryIO, size: int, expected: dict[str, TensorInfo]) -> L
     return Layout(start, tensors)
 
 
-def digest_of_finite(file: BinaryIO, layout: Layout) -> str:
+def digest_of_sound(file: BinaryIO, layout: Layout) -> str:
     """Read all values in blocks, and return the SHA-256 of the file.
 
     Raises
     ------
     ValueError
-        If a value is NaN or infinite, or the file ends early.
+        If a value is NaN, infinite or out of bounds, or the file ends early.
     """
     file.seek(0)
     digest = hashlib.sha256(file.read(layout.start))
     for tensor in layout.tensors:
-        left = tensor.n_bytes
+        left, total = tensor.n_bytes, 0
         while left:
             block = file.read(min(BLOCK_BYTES, left))
             left -= len(block)
-            if not block or len(block) % ITEM_BYTES[tensor.dtype]:
+            if not block or len(block) % ITEM_BYTES[tensor.info.dtype]:
                 raise ValueError(f"weights.safetensors ends within tensor '{tensor.name}'")
-            if tensor.dtype == "F32" and not np.isfinite(np.frombuffer(block, "<f4")).all():
-                raise ValueError(
-                    f"weights.safetensors has values in tensor '{tensor.name}' that are NaN or "
-                    "infinite"
-                )
+            total += _checked_sum(block, tensor)
             digest.update(block)
+        if tensor.info.total not in (None, total):
+            raise ValueError(
+                f"weights.safetensors has values in tensor '{tensor.name}' whose sum is {total}, "
+                f"where config.json implies {tensor.info.total}"
+            )
     return digest.hexdigest()
+
+
+def _checked_sum(block: bytes, tensor: Tensor) -> int:
+    """Check a block of values; return their sum if they are integers."""
+    where = f"weights.safetensors has values in tensor '{tensor.name}' that are"
+    values, info = np.frombuffer(block, NUMPY_TYPES[tensor.info.dtype]), tensor.info
+    if info.dtype == "F32":
+        if not np.isfinite(values).all():
+            raise ValueError(f"{where} NaN or infinite")
+        return 0
+    if values.min() < info.low or values.max() > info.high:
+        raise ValueError(f"{where} not from {info.low} to {info.high}")
+    return int(values.sum(dtype=np.int64))
 
 
 def _read_header(file: BinaryIO, size: int) -> tuple[dict, int]:
@@ -153,11 +172,12 @@ def _place(name: str, entry, info: TensorInfo) -> tuple[int, Tensor]:
             f"{where} must be {info.dtype} of shape {list(info.shape)} by config.json, found "
             f"{str(entry['dtype'])[:20]} of shape {str(shape)[:60]}"
         )
-    n_bytes = math.prod(info.shape) * ITEM_BYTES[info.dtype]
+    tensor = Tensor(name, info)
+    n_bytes = tensor.n_bytes
     if not _are_integers(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != n_bytes:
         found = str(offsets)[:60]
         raise ValueError(f"{where} must have {n_bytes} bytes, found data_offsets {found}")
-    return offsets[0], Tensor(name, info.dtype, n_bytes)
+    return offsets[0], tensor
 
 
 def _are_integers(values) -> bool:

@@ -1,0 +1,1 @@
+"""Commands that measure speed, memory and accuracy; each has ``--help``."""

@@ -1,0 +1,117 @@
+"""How well pre-training learns, seen on samples that it has not: UniFrac and nucleotides.
+
+A fold is held out entirely; the encoder is pre-trained on the rest through the public API and
+then predicts the UniFrac distances of all pairs of held-out samples, and nucleotides masked in
+their ASVs.
+"""
+
+import time
+
+import numpy as np
+import torch
+
+from benchmarks import data
+from benchmarks._report import parser, report
+from q2_aam.core import api, checkpoint, inference
+from q2_aam.core.dataset import mask_nucleotides
+from q2_aam.core.model import build
+from q2_aam.core.phylogeny import BranchTable
+from q2_aam.core.table import rarefy, sample_table
+from q2_aam.core.unifrac import UniFracTargets
+
+
+def main(arguments=None):
+    """Run the command."""
+    args = _parser().parse_args(arguments)
+    data_set = data.read(args.data)
+    options = {name: value for name, value in vars(args).items() if name in OPTIONS and value}
+    start = time.perf_counter()
+    model = api.pretrain(
+        data_set.samples(data_set.without_fold(args.fold)),
+        data_set.tree,
+        sequences=data_set.sequences,
+        random_seed=args.seed,
+        monitor=api.Monitor(progress=args.progress),
+        **options,
+    )
+    minutes = (time.perf_counter() - start) / 60
+    if args.save:
+        checkpoint.save(model, args.save)
+    rows = [
+        {"measure": name, "value": value}
+        for name, value in {
+            "minutes of pre-training": minutes,
+            "epochs": len(model.history),
+            **held_out_scores(model, data_set, args.fold, args.seed),
+        }.items()
+    ]
+    report("quality", rows, args.json, options=options)
+
+
+def held_out_scores(model, data_set, fold: str, seed: int) -> dict[str, float]:
+    """Score an encoder on the samples of a fold."""
+    spec = model.spec
+    sequences = None if data_set.sequences is None else api.read_sequences(data_set.sequences)
+    table = sample_table(data_set.samples(data_set.in_fold(fold)), sequences, spec.model.max_bp)
+    table = rarefy(table, spec.data.rarefy_depth, seed, keep_shallow=True)
+    module = build(spec)
+    module.load_state_dict(model.weights)
+    module.eval()
+    embedding = inference.embed(module, table, spec.data)
+    with torch.no_grad():
+        predicted = module.distance(embedding, embedding).numpy()
+    branches = BranchTable.from_newick(data_set.tree, table.feature_ids, prune=True)
+    true = UniFracTargets(branches, spec.unifrac.metric)(table.counts)
+    pairs = np.triu_indices(len(true), 1)
+    return {
+        "UniFrac R2, held-out pairs": _r2(true[pairs], predicted[pairs]),
+        "masked-nucleotide accuracy, held-out ASVs": _restored(module, table, spec.data, seed),
+    }
+
+
+def _restored(module, table, config, seed) -> float:
+    """Mask every held-out ASV once, a quarter at a time as training does."""
+    rng, hits = np.random.default_rng(seed), []
+    order = rng.permutation(len(table.tokens))
+    for rows in np.array_split(order, -(-len(order) // 256)):
+        tokens = table.tokens[rows]
+        masks = mask_nucleotides(tokens, config, rng)
+        copies = torch.from_numpy(tokens[masks["masked_of"].numpy()])
+        at = masks["masked_at"]
+        with torch.no_grad():
+            logits = module.asv_encoder.restore_masked(copies, at)
+        hits.append((logits.argmax(dim=1) + data_first_base() == copies[at]).float())
+    return float(torch.cat(hits).mean())
+
+
+def data_first_base() -> int:
+    """Return the token of the first nucleotide."""
+    from q2_aam.core import alphabet
+
+    return alphabet.FIRST_BASE
+
+
+def _r2(true, predicted) -> float:
+    return float(1 - ((true - predicted) ** 2).sum() / ((true - true.mean()) ** 2).sum())
+
+
+OPTIONS = ("epochs", "batch_size", "lr", "max_grad_norm", "rarefy_depth", "test_size", "patience")
+
+
+def _parser():
+    made = parser(__doc__)
+    made.add_argument("--data", default=str(data.SHARED_DATA / "oral-age"))
+    made.add_argument("--fold", default="fold0")
+    made.add_argument("--epochs", type=int)
+    made.add_argument("--batch-size", type=int)
+    made.add_argument("--lr", type=float)
+    made.add_argument("--max-grad-norm", type=float)
+    made.add_argument("--test-size", type=float)
+    made.add_argument("--rarefy-depth", type=int, default=1000)
+    made.add_argument("--save", metavar="DIRECTORY", help="keep the encoder here")
+    made.add_argument("--progress", action="store_true")
+    return made
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""How alike samples are in which ASVs they have and how much of each (torch-free).
+
+Shapes: N and M samples, V ASVs of a vocabulary, U other ASVs, L nucleotides.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
+
+from q2_aam.core import alphabet
+
+LEAST_IDENTITY = 0.97
+"""Share of equal nucleotides from which on an unknown ASV stands for its nearest known one: the
+customary bound of an operational taxonomic unit."""
+
+QUERIES_AT_A_TIME = 256
+
+
+class Vocabulary:
+    """ASVs that are known, and where others belong among them.
+
+    Parameters
+    ----------
+    tokens : ndarray of shape (V, L), uint8
+        Encoded sequences, padded with zeros.
+    """
+
+    def __init__(self, tokens: np.ndarray):
+        self.tokens = tokens
+        self._number = {_key(row): i for i, row in enumerate(tokens)}
+        self._bases: np.ndarray | None = None
+
+    def find(self, tokens: np.ndarray) -> np.ndarray:
+        """Find each sequence, or the nearest one if `LEAST_IDENTITY` of it is the same.
+
+        Nucleotides are compared at their position, which is what reads between the same primers
+        allow.
+
+        Parameters
+        ----------
+        tokens : ndarray of shape (U, L'), uint8
+
+        Returns
+        -------
+        ndarray of shape (U,), int64
+            Number in the vocabulary, or -1.
+        """
+        found = np.array([self._number.get(_key(row), -1) for row in tokens], dtype=np.int64)
+        unknown = np.flatnonzero(found < 0)
+        for start in range(0, len(unknown), QUERIES_AT_A_TIME):
+            rows = unknown[start : start + QUERIES_AT_A_TIME]
+            found[rows] = self._nearest(tokens[rows])
+        return found
+
+    def _nearest(self, tokens: np.ndarray) -> np.ndarray:
+        if self._bases is None:
+            self._bases = _one_hot(self.tokens)
+        width = self.tokens.shape[1]
+        fitted = np.zeros((len(tokens), width), dtype=np.uint8)
+        fitted[:, : tokens.shape[1]] = tokens[:, :width]
+        equal = _one_hot(fitted) @ self._bases.T  # [U, V]
+        longer = np.maximum(_lengths(tokens)[:, None], _lengths(self.tokens))
+        identity = equal / np.maximum(longer, 1)
+        best = identity.argmax(axis=1)
+        near = identity[np.arange(len(best)), best] >= LEAST_IDENTITY
+        return np.where(near, best, -1)
+
+
+def _key(row: np.ndarray) -> bytes:
+    return row.tobytes().rstrip(bytes([alphabet.PAD]))
+
+
+def _lengths(tokens: np.ndarray) -> np.ndarray:
+    return (tokens != alphabet.PAD).sum(axis=1)
+
+
+def _one_hot(tokens: np.ndarray) -> np.ndarray:
+    bases = alphabet.FIRST_BASE + np.arange(len(alphabet.BASES), dtype=np.uint8)
+    return (tokens[:, :, None] == bases).reshape(len(tokens), -1).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """What samples consist of, in terms of a vocabulary.
+
+    Parameters
+    ----------
+    roots : csr_matrix of shape (N, V), float64
+        Square roots of relative abundances (Hellinger transform [1]_).
+    mass : ndarray of shape (N,)
+        Sum of the roots, of ASVs outside the vocabulary too.
+    richness : ndarray of shape (N,)
+        Number of ASVs, of those outside too.
+    known : ndarray of shape (N,)
+        Share of the reads that are inside, from 0 to 1.
+
+    References
+    ----------
+    .. [1] Legendre, P., & Gallagher, E. D. (2001). Ecologically meaningful transformations for
+       ordination of species data. Oecologia, 129, 271-280.
+    """
+
+    roots: csr_matrix
+    mass: np.ndarray
+    richness: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def of(cls, counts: csr_matrix, column: np.ndarray, width: int) -> "Composition":
+        """Describe counts (N, F) whose features have these columns, or -1, in the vocabulary."""
+        depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+        shares = csr_matrix(counts, dtype=float, copy=True)
+        shares.data /= np.repeat(depth, np.diff(shares.indptr))
+        inside = column[shares.indices] >= 0
+        row = np.repeat(np.arange(shares.shape[0]), np.diff(shares.indptr))
+        roots = csr_matrix(
+            (shares.data[inside], (row[inside], column[shares.indices[inside]])),
+            shape=(shares.shape[0], width),
+        )
+        known = np.asarray(roots.sum(axis=1)).ravel()
+        roots.data = np.sqrt(roots.data)
+        out = np.bincount(row[~inside], np.sqrt(shares.data[~inside]), len(depth))
+        mass = np.asarray(roots.sum(axis=1)).ravel() + out
+        richness = np.diff(roots.indptr) + np.bincount(row[~inside], minlength=len(depth))
+        return cls(roots, mass, richness, known)
+
+
+def absolute_distance(a: Composition, b: Composition) -> np.ndarray:
+    """Return the sums of absolute differences of the roots, (N, M)."""
+    columns, least = csc_matrix(b.roots), np.zeros((a.roots.shape[0], b.roots.shape[0]))
+    starts, ends = columns.indptr[:-1], columns.indptr[1:]
+    for i in range(len(least)):
+        span = slice(a.roots.indptr[i], a.roots.indptr[i + 1])
+        own, value = a.roots.indices[span], a.roots.data[span]
+        n = ends[own] - starts[own]
+        where = np.repeat(starts[own] - np.cumsum(n) + n, n) + np.arange(n.sum())
+        smaller = np.minimum(columns.data[where], np.repeat(value, n))
+        least[i] = np.bincount(columns.indices[where], smaller, least.shape[1])
+    return np.maximum(a.mass[:, None] + b.mass - 2 * least, 0.0)
+
+
+def hellinger_distance(a: Composition, b: Composition) -> np.ndarray:
+    """Return the Euclidean distances of the roots, (N, M), from 0 to √2."""
+    return np.sqrt(np.maximum(2 - 2 * (a.roots @ b.roots.T).toarray(), 0.0))
+
+
+def jaccard_similarity(a: Composition, b: Composition) -> np.ndarray:
+    """Return the share of common ASVs among those of either sample, (N, M), from 0 to 1."""
+    present = [csr_matrix((np.ones_like(c.roots.data), c.roots.indices, c.roots.indptr),
+                          shape=c.roots.shape) for c in (a, b)]  # fmt: skip
+    common = (present[0] @ present[1].T).toarray()
+    return common / np.maximum(a.richness[:, None] + b.richness - common, 1)
+
+
+def euclidean_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the Euclidean distances of the rows of a (N, D) and b (M, D)."""
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    return np.sqrt(np.maximum(squared, 0.0))
