@@ -169,7 +169,7 @@ class Known:
 
     def take(self, rows) -> "Known":
         """Keep these rows."""
-        return Known(self.table.take(rows).observed(), self.embeddings[rows], self.target[rows])
+        return Known(self.table.take(rows), self.embeddings[rows], self.target[rows])
 
 
 def remember(known: Known, class_factors: np.ndarray | None, blend: float) -> Neighbours:
@@ -183,8 +183,9 @@ def remember(known: Known, class_factors: np.ndarray | None, blend: float) -> Ne
     blend : float
         Share of the comparison in predictions, from 0 to 1.
     """
-    vocabulary, column = np.unique(known.table.tokens, axis=0, return_inverse=True)
-    kept = Composition.of(known.table.counts, column.ravel(), len(vocabulary))
+    table = known.table.observed()
+    vocabulary, column = np.unique(table.tokens, axis=0, return_inverse=True)
+    kept = Composition.of(table.counts, column.ravel(), len(vocabulary))
     both = kept, known.embeddings.astype(float)
     scales = np.array([_median(distance) for distance in _distances(both, both)])
     alike = alikeness(both, both, scales)
@@ -193,7 +194,7 @@ def remember(known: Known, class_factors: np.ndarray | None, blend: float) -> Ne
     else:
         fitted = regression.fit_classes(alike, known.target, class_factors)
     info = Neighbourhood(
-        n_samples=known.table.n_samples,
+        n_samples=table.n_samples,
         n_features=len(vocabulary),
         n_entries=kept.roots.nnz,
         read_length=vocabulary.shape[1],

@@ -7,17 +7,17 @@ import pytest
 from safetensors.numpy import save
 
 from q2_aam.core.schema import TensorInfo
-from q2_aam.core.weights_file import MAX_HEADER_BYTES, digest_of_finite, read_layout
+from q2_aam.core.weights_file import MAX_HEADER_BYTES, digest_of_sound, read_layout
 
 EXPECTED = {
     "a": TensorInfo("F32", (2, 3)),
     "b": TensorInfo("F32", ()),
-    "n": TensorInfo("I64", (2,)),
+    "n": TensorInfo("I32", (2,), low=-1, high=9, total=8),
 }
 ARRAYS = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
     "b": np.array(0.5, np.float32),
-    "n": np.array([-1, 2**62]),
+    "n": np.array([-1, 9], np.int32),
 }
 
 
@@ -41,22 +41,36 @@ def test_read_layout_accepts_what_safetensors_writes():
     assert layout.start + sum(t.n_bytes for t in layout.tensors) == len(data)
 
 
-def test_digest_of_finite_accepts_finite_values():
+def test_digest_of_sound_accepts_finite_values():
     data = save(ARRAYS)
-    assert len(digest_of_finite(io.BytesIO(data), layout_of(data))) == 64
+    assert len(digest_of_sound(io.BytesIO(data), layout_of(data))) == 64
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_digest_of_finite_names_the_tensor(value):
+def test_digest_of_sound_names_the_tensor(value):
     data = save({**ARRAYS, "b": np.array(value, np.float32)})
     with pytest.raises(ValueError, match="tensor 'b' that are NaN or infinite"):
-        digest_of_finite(io.BytesIO(data), layout_of(data))
+        digest_of_sound(io.BytesIO(data), layout_of(data))
 
 
-def test_digest_of_finite_notices_a_file_that_shrinks():
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([-2, 9], "tensor 'n' that are not from -1 to 9"),
+        ([0, 10], "tensor 'n' that are not from -1 to 9"),
+        ([0, 9], "tensor 'n' whose sum is 9, where config.json implies 8"),
+    ],
+)
+def test_digest_of_sound_holds_integers_to_their_bounds(values, message):
+    data = save({**ARRAYS, "n": np.array(values, np.int32)})
+    with pytest.raises(ValueError, match=message):
+        digest_of_sound(io.BytesIO(data), layout_of(data))
+
+
+def test_digest_of_sound_notices_a_file_that_shrinks():
     data = save(ARRAYS)
     with pytest.raises(ValueError, match="ends within tensor"):
-        digest_of_finite(io.BytesIO(data[:-1]), layout_of(data))
+        digest_of_sound(io.BytesIO(data[:-1]), layout_of(data))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +80,7 @@ def test_digest_of_finite_notices_a_file_that_shrinks():
         (lambda a: {"a": a["a"], "n": a["n"]}, r"1 missing, such as \['b'\]"),
         (lambda a: {**a, "a": a["a"].T.copy()}, r"F32 of shape \[2, 3\] by config.json, found"),
         (lambda a: {**a, "a": a["a"].astype(np.float64)}, r"found F64 of shape \[2, 3\]"),
-        (lambda a: {**a, "n": a["n"].astype(np.int32)}, r"must be I64 .* found I32"),
+        (lambda a: {**a, "n": a["n"].astype(np.int64)}, r"must be I32 .* found I64"),
     ],
 )
 def test_read_layout_refuses_other_tensors(change, message):
