@@ -258,11 +258,12 @@ def read_sequences(sequences: Sequences) -> Mapping[str, str] | None:
     """Return sequences by feature id, from a mapping or a FASTA file; None stays None."""
     if sequences is None or isinstance(sequences, Mapping):
         return sequences
-    records = skbio.io.read(str(sequences), format="fasta", constructor=skbio.Sequence)
     try:
+        records = skbio.io.read(str(sequences), format="fasta", constructor=skbio.Sequence)
         pairs = [(record.metadata["id"], str(record)) for record in records]
-    except skbio.io.FileFormatError as error:
-        raise ValueError(f"{sequences} cannot be read as FASTA: {error}") from error
+    except (skbio.io.FileFormatError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{sequences} cannot be read as FASTA: {reason}") from error
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for name, sequence in pairs if found[name] is not sequence)

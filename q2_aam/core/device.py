@@ -42,8 +42,8 @@ def _gpu_problem() -> str | None:
         return "PyTorch finds none on this machine"
     try:
         torch.zeros(1, device="cuda").add_(1).item()
-    except RuntimeError as error:
-        return str(error).splitlines()[0]
+    except (RuntimeError, AssertionError) as error:  # the latter from a build without CUDA
+        return (str(error).splitlines() or [type(error).__name__])[0]
     return None
 
 

@@ -90,8 +90,10 @@ def warn_if_few(n_samples: int, classes=None) -> None:
     if classes is None:
         return
     sizes = pd.Series(classes).value_counts()
-    for name, size in sizes[sizes < FEW_OF_A_CLASS].items():
+    few = sizes[sizes < FEW_OF_A_CLASS]
+    if len(few):
         log.warning(
-            "Class '%s' has only %d samples; below %d, expect it to be missed often.",
-            name, size, FEW_OF_A_CLASS,
+            "%d of %d classes have fewer than %d samples, such as '%s' with %d: expect them to be "
+            "missed often.",
+            len(few), len(sizes), FEW_OF_A_CLASS, few.index[-1], few.iloc[-1],
         )  # fmt: skip

@@ -147,6 +147,11 @@ def prepare_samples(table: SampleTable, settings: Settings, classes=None) -> Sam
         )
     groups = None if classes is None else classes[list(rarefied.sample_ids)].to_numpy()
     train, held = split(rarefied.n_samples, data.test_size, seed, groups)
+    if data.test_size > 0 and not len(held):
+        raise ValueError(
+            f"Each of the {len(train)} classes of the metadata column has one sample, so none can "
+            "be held back for validation; choose a column of categories that samples share."
+        )
     fixed = rarefied.take(train)
     raw = table.select(fixed.sample_ids) if data.rarefy_each_epoch else fixed
     return Samples(raw, fixed, rarefied.take(held) if len(held) else None)

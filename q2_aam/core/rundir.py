@@ -4,17 +4,23 @@ Torch-free. A run is known by a fingerprint of its inputs and options, so the sa
 own checkpoints, and a changed one cannot continue from another's.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 
 log = logging.getLogger(__name__)
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+PARTIAL = ".*.ckpt.*"
+"""Checkpoints that a killed process had not finished writing."""
 
 
 def fingerprint(*parts) -> str:
@@ -42,6 +48,9 @@ def _pieces(part) -> Iterator[tuple[str, bytes]]:
 def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator[Path | None]:
     """Open the directory of a run under a root, for this process alone.
 
+    A run that is stopped, or for which there is no room, ends with a message that says how to go
+    on.
+
     Parameters
     ----------
     root : path, optional
@@ -59,21 +68,29 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
     Raises
     ------
     ValueError
-        If the directory cannot be written, or another process is at work in it.
+        If the directory cannot be written, or another process is at work in it, or the run was
+        asked to end.
     """
-    if root is None:
-        yield None
-        return
-    root = Path(root)
-    place = root / f"{action}-{digest[:16]}"
-    others = sorted(path.name for path in root.glob(f"{action}-*") if path != place)
-    if others and not place.exists():
-        log.warning(
-            "Inputs or options differ from those of the run in %s, so this one starts afresh in "
-            "%s.",
-            root / others[-1],
-            place,
-        )
+    place = None if root is None else Path(root) / f"{action}-{digest[:16]}"
+    with nullcontext() if place is None else _locked(place, action):
+        try:
+            yield place
+        except OSError as error:
+            if error.errno not in NO_ROOM | READ_ONLY:
+                raise
+            raise ValueError(_cannot_write(error, place)) from error
+        except SystemExit as stop:  # how Lightning answers SIGTERM and Ctrl-C
+            message = f"The run was stopped before its end. {_how_to_go_on(place)}"
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                log.warning(message)
+                raise KeyboardInterrupt(message) from stop
+            raise ValueError(message) from stop
+
+
+@contextmanager
+def _locked(place: Path, action: str) -> Iterator[None]:
+    """Make a directory and keep other processes out of it."""
+    _tell_of_others(place, action)
     try:
         place.mkdir(parents=True, exist_ok=True)
         lock = (place / ".lock").open("w")
@@ -90,4 +107,44 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
                 f"Another process is at work on the same run in {place}; wait for it, or set "
                 "Q2_AAM_RUN_DIR to another directory."
             ) from error
-        yield place
+        for path in place.glob(PARTIAL):
+            path.unlink(missing_ok=True)
+        yield
+
+
+def _tell_of_others(place: Path, action: str) -> None:
+    others = [path for path in place.parent.glob(f"{action}-*") if path != place]
+    if others and not place.exists():
+        log.warning(
+            "Inputs or options differ from those of the run in %s, so this one starts afresh in "
+            "%s.",
+            max(others),
+            place,
+        )
+
+
+def _cannot_write(error: OSError, place: Path | None) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno in NO_ROOM:
+        return f"There is no room to write{where} ({error.strerror}). {_how_to_go_on(place)}"
+    return (
+        f"The run cannot write{where} ({error.strerror}); set Q2_AAM_RUN_DIR, or TMPDIR without "
+        "it, to a directory that you can write to."
+    )
+
+
+def _how_to_go_on(place: Path | None) -> str:
+    if place is None:
+        return (
+            "Nothing of it is kept, as there is no run directory: set Q2_AAM_RUN_DIR to a "
+            "directory with room before a run that may have to be taken up."
+        )
+    if any(place.glob("*.ckpt")):
+        return (
+            f"It is kept in {place} as it was after its last complete epoch: the same command "
+            "with the same Q2_AAM_RUN_DIR goes on from there."
+        )
+    return (
+        f"No epoch was complete, so there is nothing in {place} to go on from yet: the same "
+        "command begins anew."
+    )

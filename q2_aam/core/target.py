@@ -10,6 +10,8 @@ from q2_aam.core.options import option_infos
 from q2_aam.core.strict_json import require_keys
 
 TRANSFORMS = option_infos(RegressionConfig)["target_transform"].choices
+MAX_LEARNT = 1e15
+"""Largest value to learn, far below the root of what single precision holds (3e38)."""
 MAX_TEXT = 300_000
 """Characters of all classes together, so that a model's config.json stays small."""
 
@@ -83,7 +85,14 @@ class NumericTarget:
             shift, scale = values.min(), np.ptp(values)
         elif transform.endswith("zscore"):
             shift, scale = values.mean(), values.std()
-        return cls(column, transform, float(shift), float(scale))
+        target = cls(column, transform, float(shift), float(scale))
+        largest = np.abs(target.to_learnt(values)).max() if transform == "none" else 0
+        if largest > MAX_LEARNT:
+            raise ValueError(
+                f"Metadata column '{column}' has values up to {largest:g}, too large to be learnt "
+                "as they are; choose another target_transform, such as 'zscore'."
+            )
+        return target
 
     def to_learnt(self, values) -> np.ndarray:
         """Convert values of the column into the scale of training."""
