@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import data
 from benchmarks._report import parser, report
-from q2_aam.core import api, checkpoint, inference
+from q2_aam.core import alphabet, api, checkpoint, inference
 from q2_aam.core.dataset import mask_nucleotides
 from q2_aam.core.model import build
 from q2_aam.core.phylogeny import BranchTable
@@ -80,15 +80,8 @@ def _restored(module, table, config, seed) -> float:
         at = masks["masked_at"]
         with torch.no_grad():
             logits = module.asv_encoder.restore_masked(copies, at)
-        hits.append((logits.argmax(dim=1) + data_first_base() == copies[at]).float())
+        hits.append((logits.argmax(dim=1) + alphabet.FIRST_BASE == copies[at]).float())
     return float(torch.cat(hits).mean())
-
-
-def data_first_base() -> int:
-    """Return the token of the first nucleotide."""
-    from q2_aam.core import alphabet
-
-    return alphabet.FIRST_BASE
 
 
 def _r2(true, predicted) -> float:
