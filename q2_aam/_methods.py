@@ -91,6 +91,13 @@ def train_classifier(
     return _save(model)
 
 
+def extract_encoder(model: AAMModelDirectoryFormat) -> AAMModelDirectoryFormat:
+    """Take the encoder out of a model."""
+    from q2_aam.core.extract import encoder_of
+
+    return _save(encoder_of(_load(model)))
+
+
 def predict_regression(
     table: biom.Table,
     regressor: AAMModelDirectoryFormat,

@@ -5,7 +5,9 @@ with its range, its help text, and its place in the signature of an action.
 """
 
 import inspect
+from dataclasses import make_dataclass
 
+from decorator import FunctionMaker
 from qiime2.plugin import Bool, Choices, Float, Int, Range, Str
 
 from q2_aam.core.config import (
@@ -16,11 +18,32 @@ from q2_aam.core.config import (
     TrainConfig,
     UniFracConfig,
 )
-from q2_aam.core.options import OptionInfo, option_infos
+from q2_aam.core.options import Config, OptionInfo, option, option_infos
 
 PRETRAINING = (TrainConfig, ModelConfig, DataConfig, UniFracConfig)
 REGRESSION = (RegressionConfig, *PRETRAINING)
 CLASSIFICATION = (ClassificationConfig, *PRETRAINING)
+
+OF_PRETRAINING = ("epochs", "batch_size", "lr", "patience", "penalty", "nuc_penalty")
+"""Options that pipelines take twice: for pre-training, and for the training after it."""
+
+
+def _override(info: OptionInfo) -> tuple:
+    said = f"{info.name} of pre-training; the same as {info.name} when absent."
+    name = f"pretrain_{info.name}"
+    return name, info.type | None, option(None, said, low=info.low, high=info.high)
+
+
+PretrainingOverrides = make_dataclass(
+    "PretrainingOverrides",
+    [_override(option_infos(TrainConfig)[name]) for name in OF_PRETRAINING],
+    bases=(Config,),
+    frozen=True,
+    namespace={"__doc__": "What pre-training does otherwise than the training after it."},
+)
+
+REGRESSION_PIPELINE = (PretrainingOverrides, *REGRESSION)
+CLASSIFICATION_PIPELINE = (PretrainingOverrides, *CLASSIFICATION)
 
 PREDICTION = ("device",)
 """Options that prediction takes; everything else lies in the model."""
@@ -80,11 +103,40 @@ def takes_options(configs):
     ]
 
     def decorate(action):
-        signature = inspect.signature(action)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        action.__signature__ = signature.replace(parameters=own + spelt_out)
+        action.__signature__ = inspect.signature(action).replace(
+            parameters=_own_parameters(action) + spelt_out
+        )
         action.__annotations__ |= {p.name: p.annotation for p in spelt_out}
         del action.__annotations__["options"]
         return action
 
     return decorate
+
+
+def pipeline_takes_options(configs):
+    """Give a pipeline a parameter for each option of these configuration classes.
+
+    As `takes_options`, without annotations, which pipelines must not have. QIIME 2 takes the
+    context out of a pipeline's signature, which works only with one that was written as such.
+    """
+    infos = _infos(configs)
+
+    def decorate(pipeline):
+        own = _own_parameters(pipeline)
+        names = [*(p.name for p in own), *infos]
+        defaults = [p.default for p in own if p.default is not p.empty]
+        return FunctionMaker.create(
+            f"{pipeline.__name__}({', '.join(names)})",
+            f"return _pipeline_({', '.join(f'{name}={name}' for name in names)})",
+            {"_pipeline_": pipeline},
+            defaults=(*defaults, *(info.default for info in infos.values())),
+            doc=pipeline.__doc__,
+            module=pipeline.__module__,
+        )
+
+    return decorate
+
+
+def _own_parameters(action) -> list[inspect.Parameter]:
+    parameters = inspect.signature(action).parameters.values()
+    return [p for p in parameters if p.kind is not p.VAR_KEYWORD]

@@ -27,7 +27,7 @@ from q2_aam._parameters import (
     prediction_help,
     prediction_types,
 )
-from q2_aam._registration import visualizers
+from q2_aam._registration import pipelines, visualizers
 from q2_aam._types import (
     AAMModel,
     SequenceClassifier,
@@ -219,4 +219,5 @@ plugin.methods.register_function(
 )
 
 visualizers.register(plugin)
+pipelines.register(plugin)
 importlib.import_module("q2_aam._transformers")

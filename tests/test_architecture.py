@@ -33,7 +33,7 @@ CORE_ORDER = [
     ["model"],
     ["losses", "comparison", "inference", "optim", "metrics", "device", "callbacks"],
     ["checkpoint", "training"],
-    ["fit", "prepare"],
+    ["fit", "prepare", "extract"],
     ["run"],
     ["api"],
 ]

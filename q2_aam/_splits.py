@@ -1,0 +1,187 @@
+"""Which samples are held out: drawn by a seed, or named by a metadata column.
+
+A split gives every sample the name of its part. Nothing here knows what the parts are used for.
+"""
+
+import logging
+from collections.abc import Hashable
+
+import numpy as np
+import pandas as pd
+
+log = logging.getLogger(__name__)
+
+TRAINING, TEST = "training", "test"
+MOST_FOLDS = 100
+"""Each fold trains a model, so more are a mistake, such as a column of sample ids."""
+
+
+def draw_test(values: pd.Series, fraction: float, seed: int, stratify: bool) -> pd.Series:
+    """Hold a share of the samples out at random.
+
+    Parameters
+    ----------
+    values : pandas.Series of length n
+        What is to be predicted, by sample id.
+    fraction : float
+        Share of the samples to hold out, between 0 and 1.
+    seed : int
+        Equal seeds hold out equal samples, whatever the versions of the packages.
+    stratify : bool
+        Hold the same share of each class out, to within a sample; every class keeps at least one
+        sample in training.
+
+    Returns
+    -------
+    pandas.Series of str
+        'training' or 'test', by sample id in the order of `values`.
+
+    Raises
+    ------
+    ValueError
+        If no sample would be left in a part.
+    """
+    order = _shuffled(values, seed, stratify)
+    # Every 1/fraction-th in order: a run of m samples gives m * fraction of them, to within one.
+    held = np.diff(np.floor(np.arange(len(order) + 1) * fraction + 0.5)) > 0
+    parts = pd.Series(np.where(held, TEST, TRAINING), order)
+    if stratify:
+        for _, members in values.groupby(values):
+            if (parts[members.index] == TEST).all():
+                parts[members.index[0]] = TRAINING
+    if parts.nunique() < 2:
+        raise ValueError(
+            f"Of {len(values)} samples, a test_fraction of {fraction} leaves none "
+            f"{'to test' if TEST not in set(parts) else 'to train'}; choose another fraction "
+            "(--p-test-fraction) or give more samples."
+        )
+    return parts[values.index].rename("part")
+
+
+def draw_folds(values: pd.Series, n_folds: int, seed: int, stratify: bool) -> pd.Series:
+    """Deal the samples out to folds at random, as equally as possible.
+
+    Parameters
+    ----------
+    values : pandas.Series of length n
+        What is to be predicted, by sample id.
+    n_folds : int
+        From 2 to n.
+    seed : int
+        Equal seeds give equal folds, whatever the versions of the packages.
+    stratify : bool
+        Deal each class out equally as well.
+
+    Returns
+    -------
+    pandas.Series of str
+        Name of the fold ('fold1' …), by sample id in the order of `values`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer samples than folds.
+    """
+    if len(values) < n_folds:
+        raise ValueError(
+            f"There are {len(values)} samples with a value, fewer than the {n_folds} folds; "
+            "choose fewer folds (--p-n-folds)."
+        )
+    order = _shuffled(values, seed, stratify)
+    width = len(str(n_folds))
+    names = [f"fold{i % n_folds + 1:0{width}d}" for i in range(len(order))]
+    return pd.Series(names, order)[values.index].rename("fold")
+
+
+def _shuffled(values: pd.Series, seed: int, stratify: bool) -> pd.Index:
+    """Return the sample ids in random order, class after class if stratified."""
+    # RandomState, not Generator: only its streams are the same in every version of numpy (NEP 19).
+    order = values.index[np.random.RandomState(seed).permutation(len(values))]
+    if not stratify:
+        return order
+    return order[np.argsort(values[order].astype(str).to_numpy(), kind="stable")]
+
+
+def named_test(column: pd.Series, test_value: str) -> pd.Series:
+    """Hold the samples out that have a value in a metadata column.
+
+    Parameters
+    ----------
+    column : pandas.Series
+        Text or numbers by sample id, none missing.
+    test_value : str
+        The value of the samples to hold out.
+
+    Returns
+    -------
+    pandas.Series of str
+        'training' or 'test', by sample id.
+
+    Raises
+    ------
+    ValueError
+        If no sample, or every sample, has the value.
+    """
+    names = column.map(_name_of)
+    held = names == test_value
+    if not held.any():
+        listed = ", ".join(f"'{name}'" for name in sorted(set(names))[:5])
+        raise ValueError(
+            f"No sample of the table has the value '{test_value}' in the metadata column "
+            f"'{column.name}' that names the held-out samples; it has {listed}. Name the value "
+            "to hold out (--p-test-value)."
+        )
+    if held.all():
+        raise ValueError(
+            f"All {len(names)} samples of the table have the value '{test_value}' in the metadata "
+            f"column '{column.name}', which leaves none to train; hold another value out "
+            "(--p-test-value)."
+        )
+    return pd.Series(np.where(held, TEST, TRAINING), names.index, name="part")
+
+
+def named_folds(column: pd.Series) -> pd.Series:
+    """Take each value of a metadata column for a fold.
+
+    Parameters
+    ----------
+    column : pandas.Series
+        Text or numbers by sample id, none missing.
+
+    Returns
+    -------
+    pandas.Series of str
+        Name of the fold, by sample id.
+
+    Raises
+    ------
+    ValueError
+        If there is only one value, or more than `MOST_FOLDS`.
+    """
+    names = column.map(_name_of).rename("fold")
+    found = names.nunique()
+    if not 2 <= found <= MOST_FOLDS:
+        raise ValueError(
+            f"Metadata column '{column.name}' cannot name the folds: its {len(names)} samples of "
+            f"the table have {found} different value{'' if found == 1 else 's'}, such as "
+            f"'{names.iloc[0]}'. Give a column of 2 to {MOST_FOLDS} values, each of which the "
+            "samples of a fold share."
+        )
+    return names
+
+
+def _name_of(value: Hashable) -> str:
+    """Write a value as a name: a column of 1, 2, 3 is read as 1.0, 2.0, 3.0."""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def warn_of_unlearnt_classes(classes: pd.Series, parts: pd.Series, held_out: str) -> None:
+    """Warn of classes that occur only among the samples held out."""
+    held = parts == held_out
+    unlearnt = sorted(set(classes[held]) - set(classes[~held]))
+    for name in unlearnt:
+        log.warning(
+            "All samples of class '%s' are held out together (%s): it cannot be learnt, and will "
+            "always be missed.",
+            name, held_out,
+        )  # fmt: skip
