@@ -44,7 +44,12 @@ AAMScoresDirectoryFormat = qiime2_model.SingleFileDirectoryFormat(
 def _read_scores(scores: AAMScoresFormat) -> pd.DataFrame:
     # Groups are names, even where they look like numbers or like missing values.
     table = pd.read_csv(
-        str(scores), sep="\t", dtype={"id": str, GROUP: str}, keep_default_na=False, na_values=[""]
+        str(scores),
+        sep="\t",
+        dtype={"id": str, GROUP: str},
+        keep_default_na=False,
+        na_values=[""],
+        float_precision="round_trip",
     )
     if "id" not in table:
         raise ValueError("there is no column 'id'")
