@@ -29,7 +29,7 @@ OF_PRETRAINING = ("epochs", "batch_size", "lr", "patience", "penalty", "nuc_pena
 
 
 def _override(info: OptionInfo) -> tuple:
-    said = f"{info.name} of pre-training; the same as {info.name} when absent."
+    said = f"The {info.name} of pre-training, where it is to be another than {info.name}."
     name = f"pretrain_{info.name}"
     return name, info.type | None, option(None, said, low=info.low, high=info.high)
 

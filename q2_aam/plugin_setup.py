@@ -14,7 +14,7 @@ from q2_types.tree import Phylogeny, Rooted
 from qiime2.plugin import Categorical, Citations, Metadata, MetadataColumn, Numeric, Plugin
 
 import q2_aam
-from q2_aam import _methods
+from q2_aam import _examples, _methods
 from q2_aam._formats import AAMModelDirectoryFormat
 from q2_aam._parameters import (
     CLASSIFICATION,
@@ -220,4 +220,5 @@ plugin.methods.register_function(
 
 visualizers.register(plugin)
 pipelines.register(plugin)
+_examples.attach(plugin)
 importlib.import_module("q2_aam._transformers")

@@ -79,12 +79,12 @@ STEPS = (
     "An encoder is taken if given, otherwise pre-trained on the training samples alone if there "
     "is a phylogeny; without either, training begins from scratch."
 )
-PARALLEL = (
-    "Each fold is predicted by a model that has seen only the other folds: pre-training, too, is "
-    "done anew for each. An encoder that is given must not have been trained on these samples, or "
-    "the scores are too good. Where QIIME 2 runs actions in parallel (--parallel), all folds are "
-    "trained at the same time. The models of the folds are not kept; train on all samples for one "
-    "to use."
+EACH_FOLD = (
+    "Cross-validation: each fold of the samples is predicted by a model that has seen only the "
+    "other folds; pre-training, too, is done anew for each. An encoder that is given must not "
+    "have been trained on these samples, or the scores are too good. Where QIIME 2 runs actions "
+    "in parallel (--parallel), all folds are trained at the same time. The models of the folds "
+    "are not kept; train on all samples for one to use."
 )
 
 
@@ -187,7 +187,7 @@ def _register_hold_out(plugin, target):
         },
         **target.signature(SPLIT, SPLIT_HELP),
         **_outputs(outputs),
-        name=f"Train a model on some samples and test it on others: {target.what}",
+        name=f"Train on some samples and test on others: predict {target.what}",
         description=(
             "Hold samples out, train on the others, predict those held out, and compare with the "
             f"truth. {STEPS}"
@@ -218,9 +218,9 @@ def _register_cross_validation(plugin, target):
         },
         **target.signature(FOLDS, FOLDS_HELP),
         **_outputs(outputs),
-        name=f"Predict every sample by a model that has not seen it: {target.what}",
+        name=f"Cross-validate the prediction of {target.what}",
         description=(
-            f"Cross-validate: {PARALLEL} {STEPS}"
+            f"{EACH_FOLD} {STEPS}"
             + ("" if is_number else " Each class is dealt out equally to the folds.")
         ),
     )
@@ -265,7 +265,7 @@ def _register_scoring(plugin):
                 "scores": "A row for each group and one for all samples: each score with its 95% "
                 "interval. Opens as metadata."
             },
-            name=f"Score predictions as a table: {target.what}",
+            name=f"Score predictions of {target.what}",
             description=(
                 "Compare predictions with the truth in numbers, for further use: what "
                 "evaluate-regression and evaluate-classification show, as a table."
