@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from q2_aam import _pipelines
 from q2_aam._formats import AAMModelDirectoryFormat
 from q2_aam._scores import AAMScoresFormat
-from q2_aam.core import checkpoint
+from q2_aam.core import api, checkpoint
 from q2_aam.core.spec import CLASSIFIER, ENCODER, REGRESSOR
 
 QUICK = {
@@ -282,6 +282,29 @@ def test_cross_validate_regression(table, simulated):
     assert scores["r2"]["all samples"] == pytest.approx(r2_score(true, predictions))
     tabulated = made.fold_scores.view(qiime2.Metadata)
     assert isinstance(tabulated.get_column("mae"), qiime2.NumericMetadataColumn)
+
+
+def test_cross_validation_is_as_by_hand(table, phylogeny, simulated, tree_path):
+    age, _, split = columns(simulated)
+    made = aam.pipelines.cross_validate_regression(
+        table, age, phylogeny=phylogeny, folds=split, **QUICK
+    )
+    found = made.predictions.view(pd.Series)
+    is_test = simulated.metadata["split"] == "test"
+    for held in (is_test, ~is_test):
+        training = samples_of(simulated.table, held.index[~held])
+        encoder = api.pretrain(training, tree_path, **QUICK)
+        model = api.train_regressor(
+            training, simulated.metadata["age"], encoder=encoder, phylogeny=tree_path, **QUICK
+        )
+        expected = api.predict_regression(samples_of(simulated.table, held.index[held]), model)
+        np.testing.assert_allclose(found[expected.index], expected, rtol=1e-5)
+
+
+def samples_of(table, ids):
+    """Return some samples, without the features that none of them has."""
+    kept = table.filter(set(ids), inplace=False)
+    return kept.remove_empty(axis="observation", inplace=False)
 
 
 def test_cross_validate_classification(table, simulated):
