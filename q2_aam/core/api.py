@@ -199,8 +199,8 @@ def predict_regression(
         without reads are left out, with a warning.
     """
     _check_kind(model, REGRESSOR, "predict-classification")
-    samples = _samples_for(model, table, sequences)
-    learnt = inference.predict(_module(model, device), samples, model.spec.data).numpy()[:, 0]
+    samples = samples_for(model, table, sequences)
+    learnt = inference.predict(module_of(model, device), samples, model.spec.data).numpy()[:, 0]
     values = model.spec.target.to_units(learnt)
     return pd.Series(values, index=_ids(samples), name=model.spec.target.column)
 
@@ -220,9 +220,9 @@ def predict_classification(
         One column a class; rows sum to one.
     """
     _check_kind(model, CLASSIFIER, "predict-regression")
-    samples = _samples_for(model, table, sequences)
+    samples = samples_for(model, table, sequences)
     classes = list(model.spec.target.classes)
-    likely = inference.predict(_module(model, device), samples, model.spec.data).double()
+    likely = inference.predict(module_of(model, device), samples, model.spec.data).double()
     likely /= likely.sum(dim=1, keepdim=True)
     probabilities = pd.DataFrame(likely.numpy(), index=_ids(samples), columns=classes)
     best = probabilities.to_numpy().argmax(axis=1)
@@ -281,7 +281,8 @@ def _check_kind(model: SavedModel, expected: str, instead: str) -> None:
         raise ValueError(f"The model is a {model.spec.kind}, not a {expected}: {way_out}.")
 
 
-def _samples_for(model: SavedModel, table, sequences: Sequences) -> SampleTable:
+def samples_for(model: SavedModel, table, sequences: Sequences) -> SampleTable:
+    """Bring a table into the form in which a model reads it; empty samples are left out."""
     spec = model.spec
     samples = sample_table(table, read_sequences(sequences), spec.model.max_bp)
     warn_of_other_lengths(samples, spec.reads.shortest, spec.reads.longest)
@@ -289,7 +290,8 @@ def _samples_for(model: SavedModel, table, sequences: Sequences) -> SampleTable:
     return rarefy(samples, spec.data.rarefy_depth, seed, keep_shallow=True)
 
 
-def _module(model: SavedModel, device: str) -> torch.nn.Module:
+def module_of(model: SavedModel, device: str) -> torch.nn.Module:
+    """Put a model at rest on a device."""
     module = build(model.spec)
     module.load_state_dict(model.weights)
     return module.to(choose_device(device)).eval()
