@@ -122,15 +122,16 @@ def _counts(batch: Batch) -> csr_matrix:
 def alikeness(a, b, scales: np.ndarray) -> np.ndarray:
     """Measure how alike samples are, from 0 to 1.
 
-    The mean of four similarities, each a positive definite kernel: exp(-d/s) of the sum of
-    absolute differences and of the Euclidean distance of Hellinger-transformed abundances, the
-    Jaccard similarity of the ASVs present, and exp(-d/s) of the distance of the embeddings.
+    The mean of five similarities, each a positive definite kernel: exp(-d/s) of the Bray-Curtis
+    dissimilarity, of the sum of absolute differences and of the Euclidean distance of
+    Hellinger-transformed abundances, and of the distance of the embeddings, and the Jaccard
+    similarity of the ASVs present.
 
     Parameters
     ----------
     a, b : tuple of Composition and ndarray
         Composition and embeddings (n, D) of n samples.
-    scales : ndarray of shape (3,)
+    scales : ndarray of shape (4,)
         The s of the distances.
 
     Returns
@@ -144,6 +145,7 @@ def alikeness(a, b, scales: np.ndarray) -> np.ndarray:
 
 def _distances(a, b):
     return (
+        similarity.bray_curtis(a[0], b[0]),
         similarity.absolute_distance(a[0], b[0]),
         similarity.hellinger_distance(a[0], b[0]),
         similarity.euclidean_distance(a[1], b[1]),

@@ -126,18 +126,33 @@ class Composition:
         return cls(roots, mass, richness, known)
 
 
+def bray_curtis(a: Composition, b: Composition) -> np.ndarray:
+    """Return the Bray-Curtis dissimilarities of relative abundances, (N, M), from 0 to 1."""
+    shares = (_squared(c.roots) for c in (a, b))
+    return np.maximum(1 - _common(*shares), 0.0)
+
+
 def absolute_distance(a: Composition, b: Composition) -> np.ndarray:
     """Return the sums of absolute differences of the roots, (N, M)."""
-    columns, least = csc_matrix(b.roots), np.zeros((a.roots.shape[0], b.roots.shape[0]))
+    return np.maximum(a.mass[:, None] + b.mass - 2 * _common(a.roots, b.roots), 0.0)
+
+
+def _squared(matrix: csr_matrix) -> csr_matrix:
+    return csr_matrix((np.square(matrix.data), matrix.indices, matrix.indptr), matrix.shape)
+
+
+def _common(a: csr_matrix, b: csr_matrix) -> np.ndarray:
+    """Sum the lesser of two values over the columns, (N, M)."""
+    columns, least = csc_matrix(b), np.zeros((a.shape[0], b.shape[0]))
     starts, ends = columns.indptr[:-1], columns.indptr[1:]
     for i in range(len(least)):
-        span = slice(a.roots.indptr[i], a.roots.indptr[i + 1])
-        own, value = a.roots.indices[span], a.roots.data[span]
+        span = slice(a.indptr[i], a.indptr[i + 1])
+        own, value = a.indices[span], a.data[span]
         n = ends[own] - starts[own]
         where = np.repeat(starts[own] - np.cumsum(n) + n, n) + np.arange(n.sum())
         smaller = np.minimum(columns.data[where], np.repeat(value, n))
         least[i] = np.bincount(columns.indices[where], smaller, least.shape[1])
-    return np.maximum(a.mass[:, None] + b.mass - 2 * least, 0.0)
+    return least
 
 
 def hellinger_distance(a: Composition, b: Composition) -> np.ndarray:

@@ -81,6 +81,10 @@ def test_distances_equal_those_of_scipy():
     counts, made = compositions()
     roots = np.sqrt(counts / counts.sum(axis=1, keepdims=True))
     present = counts > 0
+    shares = roots**2
+    np.testing.assert_allclose(
+        similarity.bray_curtis(made, made), cdist(shares, shares, "braycurtis"), atol=1e-12
+    )
     np.testing.assert_allclose(
         similarity.absolute_distance(made, made), cdist(roots, roots, "cityblock"), atol=1e-12
     )
@@ -95,7 +99,9 @@ def test_distances_equal_those_of_scipy():
     )
 
 
-@pytest.mark.parametrize("name", ["absolute_distance", "hellinger_distance", "jaccard_similarity"])
+@pytest.mark.parametrize(
+    "name", ["bray_curtis", "absolute_distance", "hellinger_distance", "jaccard_similarity"]
+)
 def test_asvs_outside_the_vocabulary_count_as_different(name):
     counts = random_counts(6, 12)
     everything = Composition.of(csr_matrix(counts), np.arange(12), 12)
