@@ -50,8 +50,8 @@ def _oral(place, args) -> dict:
                   "--p-missing-samples ignore --o-visualization scatterplot.qzv")  # fmt: skip
     guess = qiime2.Artifact.load(str(place / "predictions.qza")).view(pd.Series)
     true = whole.column("age")[guess.index]
-    return task.row(start, guess, {"R2": r2_score(true, guess),
-                                   "MAE": mean_absolute_error(true, guess)})  # fmt: skip
+    scores = {"R2": r2_score(true, guess), "MAE": mean_absolute_error(true, guess)}
+    return task.row(start, guess, scores)
 
 
 def _vaginal(place, args) -> dict:
@@ -72,8 +72,11 @@ def _vaginal(place, args) -> dict:
     guess = qiime2.Artifact.load(str(place / "predictions.qza")).view(pd.Series)
     true = whole.column("nugent_category").reindex(guess.index).dropna()
     guess = guess[true.index]
-    return task.row(start, guess, {"accuracy": accuracy_score(true, guess),
-                                   "macro F1": f1_score(true, guess, average="macro")})  # fmt: skip
+    scores = {
+        "accuracy": accuracy_score(true, guess),
+        "macro F1": f1_score(true, guess, average="macro"),
+    }
+    return task.row(start, guess, scores)
 
 
 class _Task:
