@@ -291,6 +291,9 @@ def mask_nucleotides(tokens: np.ndarray, data: DataConfig, rng) -> dict[str, Ten
 
 def loader(dataset: BatchDataset, num_workers: int = 0, pin_memory: bool = False) -> DataLoader:
     """Wrap the batches of a pass into a PyTorch loader."""
+    # With a generator of its own, a loader draws nothing from the one that dropout draws from:
+    # a resumed run makes its first loader earlier than an unbroken one, and would go astray.
     return DataLoader(
-        dataset, batch_size=None, shuffle=False, num_workers=num_workers, pin_memory=pin_memory
-    )
+        dataset, batch_size=None, shuffle=False, num_workers=num_workers, pin_memory=pin_memory,
+        generator=torch.Generator(),
+    )  # fmt: skip
