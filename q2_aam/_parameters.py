@@ -125,7 +125,7 @@ def pipeline_takes_options(configs):
         own = _own_parameters(pipeline)
         names = [*(p.name for p in own), *infos]
         defaults = [p.default for p in own if p.default is not p.empty]
-        return FunctionMaker.create(
+        spelt_out = FunctionMaker.create(
             f"{pipeline.__name__}({', '.join(names)})",
             f"return _pipeline_({', '.join(f'{name}={name}' for name in names)})",
             {"_pipeline_": pipeline},
@@ -133,6 +133,12 @@ def pipeline_takes_options(configs):
             doc=pipeline.__doc__,
             module=pipeline.__module__,
         )
+        # QIIME 2 shows the source of actions: that of the pipeline, not of this detour.
+        written = pipeline.__code__
+        spelt_out.__code__ = spelt_out.__code__.replace(
+            co_filename=written.co_filename, co_firstlineno=written.co_firstlineno
+        )
+        return spelt_out
 
     return decorate
 

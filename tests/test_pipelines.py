@@ -1,5 +1,7 @@
 """The pipelines: what they call with what, and whether their results are what they say."""
 
+import pickle
+
 import biom
 import numpy as np
 import pandas as pd
@@ -7,6 +9,7 @@ import pytest
 import qiime2
 from model_files import small_model
 from q2_sample_classifier import PredictionsDirectoryFormat
+from q2_types.feature_data import DNAFASTAFormat
 from q2_types.tree import NewickFormat
 from qiime2.plugins import aam
 from sklearn.metrics import accuracy_score, r2_score
@@ -393,3 +396,44 @@ def test_scores_survive_with_odd_groups():
     )
     again = qiime2.Artifact.import_data("AAMScores", table).view(pd.DataFrame)
     pd.testing.assert_frame_equal(again, table, check_exact=True)
+
+
+def test_source_of_pipelines_is_theirs():
+    source = aam.pipelines.cross_validate_regression.source
+    assert "def cross_validate_regression(\n    ctx,\n    table" in source
+    assert "return predictions, scores, evaluation" in source
+
+
+def test_pipelines_can_be_sent_to_other_processes():
+    """QIIME 2 pickles actions to run them asynchronously and in parallel."""
+    for action in (aam.pipelines.regress_samples, aam.methods.pretrain):
+        again = pickle.loads(pickle.dumps(action))
+        assert again.signature == action.signature
+        assert list(again.examples) == list(action.examples)
+
+
+# ---- real samples ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_cross_validate_real_samples(real_data):
+    directory = real_data / "vaginal-ravel"
+    table = qiime2.Artifact.import_data(
+        "FeatureTable[Frequency]", biom.load_table(str(directory / "table.biom"))
+    )
+    sequences = qiime2.Artifact.import_data(
+        "FeatureData[Sequence]", str(directory / "sequences.fna"), DNAFASTAFormat
+    )
+    metadata = qiime2.Metadata.load(str(directory / "metadata.tsv"))
+    made = aam.pipelines.cross_validate_classification(
+        table,
+        metadata.get_column("nugent_category"),
+        sequences=sequences,
+        folds=metadata.get_column("fold"),
+        missing_samples="ignore",
+        **QUICK | {"epochs": 2, "rarefy_depth": 500},
+    )
+    scores = made.fold_scores.view(pd.DataFrame).set_index("group")
+    assert list(scores.index) == [*(f"fold{i}" for i in range(5)), "all samples"]
+    assert scores["n_samples"]["all samples"] == 342
+    assert scores["accuracy"]["all samples"] > 0.9  # a constant prediction has 0.72
