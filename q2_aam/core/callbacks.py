@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
 BAR_NAMES = {
     "train/total_loss": "TL",
@@ -64,6 +64,18 @@ class Patience(EarlyStopping):
         """Stop at once if the run had lost patience before it was interrupted."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
+
+
+class Checkpoints(ModelCheckpoint):
+    """Checkpoints that are found again in a run directory that was moved."""
+
+    def load_state_dict(self, state):
+        """Take up what a checkpoint says of the others, wherever they are now."""
+        here = Path(self.dirpath)
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: str(here / Path(state[name]).name) for name in paths if state[name]}
+        best = {str(here / Path(path).name): v for path, v in state["best_k_models"].items()}
+        super().load_state_dict({**state, **moved, "best_k_models": best, "dirpath": str(here)})
 
 
 class Histograms(Callback):

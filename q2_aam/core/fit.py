@@ -10,10 +10,16 @@ from pathlib import Path
 import lightning as L
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from q2_aam.core.callbacks import Histograms, History, Patience, ProgressBar, SafeCheckpointIO
+from q2_aam.core.callbacks import (
+    Checkpoints,
+    Histograms,
+    History,
+    Patience,
+    ProgressBar,
+    SafeCheckpointIO,
+)
 from q2_aam.core.config import Settings
 from q2_aam.core.device import choose_device, lightning_precision, prepare_allocator
 from q2_aam.core.metrics import monitored
@@ -133,13 +139,13 @@ def _trainer(settings, run_dir, callbacks, progress, validated) -> L.Trainer:
     )
 
 
-def _checkpoint(settings, run_dir, validated) -> ModelCheckpoint:
+def _checkpoint(settings, run_dir, validated) -> Checkpoints:
     # At the very end of an epoch, so that its row of the history is in the checkpoint.
     always = {"dirpath": run_dir, "save_last": True, "save_on_train_epoch_end": True}
     if not validated:
-        return ModelCheckpoint(save_top_k=0, **always)
+        return Checkpoints(save_top_k=0, **always)
     monitor, mode = monitored(settings.best_metric, settings.fine_tuning is not None)
-    return ModelCheckpoint(filename="best-{epoch}", monitor=monitor, mode=mode, **always)
+    return Checkpoints(filename="best-{epoch}", monitor=monitor, mode=mode, **always)
 
 
 def _early_stopping(settings) -> Patience:
