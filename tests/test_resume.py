@@ -1,0 +1,170 @@
+"""Runs that are killed and taken up again end as runs that nothing happened to."""
+
+import os
+import random
+import signal
+from dataclasses import replace
+
+import pytest
+from training_process import REFUSED, AtFileOperation, Job, end_unless, same_result
+
+KINDS = {
+    "pretrain": {},
+    "train_regressor": {"dropout": 0.2},
+    "train_classifier": {"dropout": 0.2},
+}
+VARIANTS = {
+    "every-draw-at-random": (
+        "pretrain",
+        {"rarefy_each_epoch": True, "asv_sampling": "random", "token_limit": 5},
+    ),
+    "pairs": ("pretrain", {"stripe_mode": False, "lazy_unifrac": False}),
+    "faith-pd": ("pretrain", {"unifrac_metric": "faith_pd"}),
+    "plateau": ("train_regressor", {"scheduler": "plateau", "patience": 2, "lr": 0.05}),
+    "onecycle": ("train_classifier", {"scheduler": "onecycle"}),
+    "accumulation": ("train_regressor", {"gradient_accumulation_steps": 2, "optimizer": "sgd"}),
+    "without-validation": ("pretrain", {"test_size": 0.0}),
+    "early-stopping": ("pretrain", {"epochs": 12, "patience": 1, "lr": 0.05}),
+}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Return what trains a model without a fault, once for each action and options."""
+    done = {}
+
+    def train(action, options):
+        key = repr((action, options))
+        if key not in done:
+            job = Job(tmp_path_factory.mktemp("unbroken"), action, options)
+            assert job.finish() == 0
+            done[key] = job.model
+        return done[key]
+
+    return train
+
+
+def kill_at_random(job, rng) -> bool:
+    """Start a run and kill it at some moment; tell whether it was still at work."""
+    before = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*.ckpt")}
+
+    def has_another_checkpoint():
+        paths = list(job.folder.rglob("*.ckpt"))
+        return any(before.get(path) != path.stat().st_mtime_ns for path in paths if path.exists())
+
+    moments = [
+        (job.folder / "started").exists,
+        lambda: any(job.folder.glob("runs/*/.lock")),
+        lambda: any(job.folder.glob("runs/*/.*.ckpt.*")),
+        has_another_checkpoint,
+    ]
+    (job.folder / "started").unlink(missing_ok=True)
+    process = job.start()
+    end_unless(process, rng.choice(moments))
+    end_unless(process, iter([False] * rng.randrange(40) + [True]).__next__)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def kill_many_times(job, n, seed):
+    """Kill a run until it has been killed n times; a run that ends before is left alone."""
+    rng = random.Random(seed)
+    return sum(kill_at_random(job, rng) for _ in range(n) if not job.model.exists())
+
+
+@pytest.mark.parametrize("action", KINDS)
+def test_killed_runs_end_like_unbroken_ones(unbroken, tmp_path, action):
+    job = Job(tmp_path, action, KINDS[action])
+    assert kill_many_times(job, 4, seed=action)
+    assert job.model.exists() or job.finish() == 0
+    assert not same_result(job.model, unbroken(action, KINDS[action]))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_killed_after_an_epoch_ends_like_an_unbroken_one(unbroken, tmp_path, variant):
+    action, options = VARIANTS[variant]
+    job = Job(tmp_path, action, options)
+    process = job.start()
+    end_unless(process, lambda: any(job.runs.glob("*/last.ckpt")))
+    process.kill()
+    process.join()
+    assert job.model.exists() or job.finish() == 0
+    assert not same_result(job.model, unbroken(action, options))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("action", KINDS)
+def test_runs_killed_again_and_again_end_like_unbroken_ones(unbroken, tmp_path, action, seed):
+    options = {**KINDS[action], "epochs": 10}
+    job = Job(tmp_path, action, options)
+    assert kill_many_times(job, 15, seed)
+    assert job.model.exists() or job.finish() == 0
+    assert not same_result(job.model, unbroken(action, options))
+
+
+def killed_at_operation(folder, n, unbroken):
+    """Kill a run at its n-th change of a file, finish it, and compare; False if it has fewer."""
+    options = {"epochs": 3}
+    job = Job(folder, "pretrain", options, AtFileOperation(n))
+    if job.finish() == 0:
+        return False
+    assert not job.model.exists()
+    assert replace(job, fault=None).finish() == 0
+    assert not same_result(job.model, unbroken("pretrain", options))
+    return True
+
+
+@pytest.mark.parametrize("n", [1, 4, 7, 8, 9, 10, 13])
+def test_a_run_killed_at_a_file_operation_ends_like_an_unbroken_one(unbroken, tmp_path, n):
+    assert killed_at_operation(tmp_path, n, unbroken)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_each_file_operation_ends_like_an_unbroken_one(unbroken, tmp_path):
+    n, more = 0, True
+    while more:
+        n += 1
+        (tmp_path / str(n)).mkdir()
+        more = killed_at_operation(tmp_path / str(n), n, unbroken)
+    assert n > 15
+
+
+def test_a_finished_run_stays_finished_where_it_is_moved(tmp_path):
+    job = Job(tmp_path)
+    assert job.finish() == 0
+    again = replace(job, folder=tmp_path / "again")
+    again.folder.mkdir()
+    job.runs.rename(again.runs)
+    assert again.finish() == 0
+    assert "Taking up the run" in (again.folder / "log.txt").read_text()
+    assert not same_result(job.model, again.model)
+
+
+def test_sigterm_ends_the_run_with_a_way_to_go_on(unbroken, tmp_path):
+    options = {"epochs": 12}
+    job = Job(tmp_path, options=options)
+    process = job.start()
+    end_unless(process, lambda: any(job.runs.glob("*/last.ckpt")))
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    assert process.exitcode == REFUSED
+    assert f"kept in {job.run} as it was after its last complete epoch" in job.refusal
+    assert "the same command with the same Q2_AAM_RUN_DIR goes on from there" in job.refusal
+    assert job.finish() == 0
+    assert not same_result(job.model, unbroken("pretrain", options))
+
+
+def test_changed_options_start_afresh_and_say_so(unbroken, tmp_path):
+    job = Job(tmp_path, options={"epochs": 2})
+    assert job.finish() == 0
+    first = job.run
+    other = Job(tmp_path / "other", options={"epochs": 2, "lr": 2e-3})
+    other.folder.mkdir()
+    job.runs.rename(other.runs)
+    assert other.finish() == 0
+    assert "Inputs or options differ from those of the run in" in other.log
+    assert first.name in other.log
+    assert "Taking up the run" not in other.log
+    assert not same_result(other.model, unbroken("pretrain", other.options))
