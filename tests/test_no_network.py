@@ -1,0 +1,108 @@
+"""Nothing here talks to a network: not importing, not registering, not a single action."""
+
+import subprocess
+import sys
+
+import pytest
+
+# Python tells its audit hooks of all that it asks of a socket, also from within C. A socket by
+# itself reaches nothing: urllib3, which QIIME 2 brings, makes one when it is imported and binds it
+# to this machine's own address, to see whether there is IPv6; and the lock of QIIME 2's cache asks
+# for this machine's own full name.
+FORBID = """
+import socket, sys
+
+NETWORK = {"socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo",
+           "socket.gethostbyname", "socket.getnameinfo", "urllib.Request",
+           "http.client.connect", "ftplib.connect"}
+OWN = {"socket.bind": lambda socket_, address: address == ("::1", 0),
+       "socket.gethostbyaddr": lambda name: name == socket.gethostname()}
+
+def forbid(event, arguments):
+    if event in NETWORK or (event in OWN and not OWN[event](*arguments)):
+        sys.stderr.write(f"network: {event} {arguments}\\n")
+        raise SystemExit(77)
+
+sys.addaudithook(forbid)
+"""
+DATA = """
+import tempfile
+from pathlib import Path
+from q2_aam.core import api, checkpoint
+from q2_aam.core.simulate import SimulationConfig, simulate
+
+folder = Path(tempfile.mkdtemp())
+data = simulate(SimulationConfig(n_samples=24, n_features=40, n_bp=40, depth=200, seed=1))
+tree = folder / "tree.nwk"
+tree.write_text(data.newick)
+options = dict(embedding_dim=8, attention_heads=2, attention_layers=1, epochs=1,
+               rarefy_depth=100, device="cpu", monitor=api.Monitor(folder / "runs"))
+"""
+ACTIONS = {
+    "the-core": """
+encoder = api.pretrain(data.table, tree, **options)
+regressor = api.train_regressor(data.table, data.metadata["age"], encoder=encoder, **options)
+classifier = api.train_classifier(data.table, data.metadata["site"], phylogeny=tree, **options)
+checkpoint.save(regressor, folder / "model")
+api.predict_regression(data.table, checkpoint.load(folder / "model"))
+api.predict_classification(data.table, classifier)
+""",
+    "the-actions-of-qiime2": """
+import qiime2
+from q2_types.tree import NewickFormat
+from qiime2.plugins import aam
+
+load = qiime2.Artifact.import_data
+table = load("FeatureTable[Frequency]", data.table)
+phylogeny = load("Phylogeny[Rooted]", str(tree), NewickFormat)
+metadata = qiime2.Metadata(data.metadata)
+age, site = metadata.get_column("age"), metadata.get_column("site")
+options.pop("monitor")
+encoder, = aam.methods.pretrain(table, phylogeny, **options)
+regressor, = aam.methods.train_regressor(table, age, encoder, **options)
+classifier, = aam.methods.train_classifier(table, site, encoder, **options)
+aam.methods.predict_regression(table, regressor)
+aam.methods.predict_classification(table, classifier)
+regressor.save(str(folder / "model.qza"))
+""",
+}
+
+
+def run(program):
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')",
+        "import socket; socket.create_connection(('127.0.0.1', 9))",
+        "import socket; socket.getaddrinfo('localhost', 80)",
+        "import socket; socket.gethostbyaddr('127.0.0.1')",
+        "import socket; socket.socket().bind(('127.0.0.1', 0))",
+        "import socket as s; s.socket(type=s.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
+    ],
+)
+def test_the_watch_notices_a_network(program):
+    done = run(FORBID + program)
+    assert done.returncode == 77, done.stderr
+    assert "network: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import q2_aam.plugin_setup",
+        "import q2_aam.core.api, q2_aam.core.checkpoint",
+        "import qiime2.sdk; qiime2.sdk.PluginManager()",
+    ],
+)
+def test_imports_and_registration_use_no_network(program):
+    done = run(FORBID + program)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_actions_use_no_network(name):
+    done = run(FORBID + DATA + ACTIONS[name])
+    assert done.returncode == 0, done.stderr
