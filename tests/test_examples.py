@@ -29,6 +29,10 @@ def test_action_has_an_example_that_runs(name):
             assert expected <= found
 
 
+def test_there_are_no_examples_of_other_actions():
+    assert set(_examples.EXAMPLES) == set(actions())
+
+
 def is_result(variable):
     return variable.var_type in ("artifact", "visualization")
 
