@@ -220,21 +220,6 @@ _CALLS = {
         {"groups": "site"},
         {"max_features": 5},
     ),
-    "embed": (
-        {**TABLE, "model": "encoder"},
-        {"embeddings": "sample_embeddings", "distances": "distances"},
-    ),
-    "embed_features": ({"model": "encoder", **TABLE}, {"embeddings": "asv_embeddings"}),
-    "importance": (
-        {**TABLE, "model": "classifier"},
-        {
-            "importance": "importance",
-            "mean_effects": "mean_effects",
-            "sample_effects": "sample_effects",
-        },
-        {"groups": "site"},
-        {"target_class": "gut", "max_features": 10},
-    ),
     "summarize_training": (
         {"models": ["encoder", "regressor"]},
         {"visualization": "training_summary"},

@@ -27,7 +27,7 @@ from q2_aam._parameters import (
     prediction_help,
     prediction_types,
 )
-from q2_aam._registration import pipelines, visualizers
+from q2_aam._registration import explore, pipelines, visualizers
 from q2_aam._types import (
     AAMModel,
     SequenceClassifier,
@@ -220,5 +220,6 @@ plugin.methods.register_function(
 
 visualizers.register(plugin)
 pipelines.register(plugin)
+explore.register(plugin)
 _examples.attach(plugin)
 importlib.import_module("q2_aam._transformers")

@@ -32,10 +32,11 @@ CORE_ORDER = [
     ["artifact", "neighbours"],
     ["model"],
     ["losses", "comparison", "inference", "optim", "metrics", "device", "callbacks"],
-    ["checkpoint", "training"],
+    ["checkpoint", "training", "explain"],
     ["fit", "prepare", "extract"],
     ["run"],
     ["api"],
+    ["explore"],
 ]
 TORCH_FREE = {
     name for layer in CORE_ORDER[:5] for name in layer
