@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-import bp
 import numpy as np
 from scipy.sparse import csr_matrix
+
+from q2_aam.core.newick import Newick, read_newick
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,114 +58,80 @@ class BranchTable:
             If the file is no tree, lengths are missing or negative, a feature is not a tip, or is
             several.
         """
-        tree = _parse(Path(path))
-        name_of = _match_tips(tree, feature_ids)
+        newick = read_newick(path)
+        tree = newick.tree
+        names = [tree.name(tip) for tip in _match_tips(newick, feature_ids)]
         if prune:
-            tree = tree.shear(set(name_of.values())).collapse()
-        return cls(*_branches_above(tree, feature_ids, name_of), tuple(feature_ids))
+            tree = tree.shear(set(names)).collapse()
+        return cls(*_branches_above(tree, names), tuple(feature_ids))
 
 
 def missing_features(path: str | Path, feature_ids: Sequence[str]) -> list[str]:
     """Return those of the features that are not tips of the tree, in their order."""
-    tree = _parse(Path(path))
-    known = _tip_names(tree)
-    return [name for name in feature_ids if _found_as(name, known) is None]
+    found = _Tips.of(read_newick(path)).find(feature_ids)
+    return [name for name, tip in zip(feature_ids, found, strict=True) if tip is None]
 
 
-def _parse(path: Path):
-    text = path.read_text(encoding="utf-8")
-    try:
-        tree = bp.parse_newick(text)
-    except (ValueError, IndexError) as error:
-        raise ValueError(
-            f"The phylogeny cannot be read as a tree in Newick format with at least two nodes: "
-            f"{error}."
-        ) from error
-    _check_lengths(tree, text)
-    return tree
+@dataclass(frozen=True, eq=False)
+class _Tips:
+    """The tips of a tree by their names, and by their names decoded from percent signs."""
+
+    nodes: dict[str, int]
+    decoded: dict[str, str]
+    double: set[str]
+
+    @classmethod
+    def of(cls, newick: Newick) -> "_Tips":
+        structure = newick.tree.B
+        nodes: dict[str, int] = {}
+        double = set()
+        for node in np.flatnonzero(structure[:-1] & ~structure[1:].astype(bool)).tolist():
+            name = newick.name(node)
+            if name and nodes.setdefault(name, node) != node:
+                double.add(name)
+        decoded: dict[str, str] = {}
+        for name in nodes:
+            plain = unquote(name) if "%" in name else name
+            if plain != name and decoded.setdefault(plain, name) != name:
+                double.add(decoded[plain])
+        return cls(nodes, decoded, double)
+
+    def find(self, feature_ids: Sequence[str]) -> list[str | None]:
+        """Return how each feature is called in the tree, or None if it is not there."""
+        wanted = set(feature_ids)  # a tip that is one feature as written is no other decoded
+        free = {plain: name for plain, name in self.decoded.items() if name not in wanted}
+        return [name if name in self.nodes else free.get(name) for name in feature_ids]
 
 
-def _check_lengths(tree, text: str) -> None:
-    opening = np.flatnonzero(tree.B)
-    lengths = np.fromiter((tree.length(i) for i in opening), float, len(opening))
-    wrong = ~np.isfinite(lengths) | (lengths < 0)
-    wrong[0] = False  # that of the root is not used
-    if wrong.any():
-        node = opening[np.flatnonzero(wrong)[0]]
-        place = f"'{tree.name(node)}'" if tree.name(node) else "an unnamed node"
-        raise ValueError(
-            f"The phylogeny has {int(wrong.sum())} branches whose length is negative or no "
-            f"number, such as {tree.length(node):g} above {place}; "
-            "UniFrac needs lengths of zero and above."
-        )
-    n_missing = len(opening) - 1 - _count_lengths(text)
-    if n_missing > 0:
-        raise ValueError(
-            f"The phylogeny lacks the lengths of {n_missing} of its {len(opening) - 1} branches; "
-            "UniFrac is a ratio of branch lengths, so make the tree with a method that estimates "
-            "them (as qiime phylogeny align-to-tree-mafft-fasttree does)."
-        )
-
-
-def _count_lengths(text: str) -> int:
-    """Count the branch lengths of a Newick text; colons within quotes are parts of names."""
-    raw = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
-    quoted = np.cumsum(raw == ord("'")) % 2 == 1
-    return int(((raw == ord(":")) & ~quoted).sum())
-
-
-def _tip_names(tree) -> dict[str, int]:
-    structure = tree.B
-    names: dict[str, int] = {}
-    for node in np.flatnonzero(structure[:-1] & ~structure[1:].astype(bool)):
-        name = tree.name(node)
-        if name is not None:
-            names[name] = names.get(name, 0) + 1
-    return names
-
-
-def _found_as(feature: str, known: dict[str, int]) -> str | None:
-    """Return how a feature is called in the tree, or None if it is not there."""
-    if feature in known:
-        return feature
-    doubled = feature.replace("'", "''")
-    return doubled if doubled in known else None
-
-
-def _match_tips(tree, feature_ids) -> dict[str, str]:
-    known = _tip_names(tree)
-    encoded = {unquote(name): name for name in known if "%" in name}
-    name_of, missing = {}, []
-    for feature in feature_ids:
-        name = _found_as(feature, known) or encoded.get(feature)
-        if name is None:
-            missing.append(feature)
-        else:
-            name_of[feature] = name
+def _match_tips(newick: Newick, feature_ids) -> list[int]:
+    """Return the tip of each feature."""
+    tips = _Tips.of(newick)
+    names = tips.find(feature_ids)
+    missing = [f for f, name in zip(feature_ids, names, strict=True) if name is None]
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(feature_ids)} features of the table are not among the "
-            f"{len(known)} tips of the phylogeny, such as '{missing[0]}'; give the phylogeny of "
-            "this table (fragment insertion adds features to a tree), filter the table, or leave "
-            "such features out with missing_features 'drop' (--p-missing-features drop)."
+            f"{len(tips.nodes)} tips of the phylogeny, such as '{missing[0]}'; give the phylogeny "
+            "of this table (fragment insertion adds features to a tree), filter the table, or "
+            "leave such features out with missing_features 'drop' (--p-missing-features drop)."
         )
-    double = [feature for feature, name in name_of.items() if known[name] > 1]
+    double = [f for f, name in zip(feature_ids, names, strict=True) if name in tips.double]
     if double:
         raise ValueError(
             f"{len(double)} features are several tips of the phylogeny each, such as "
-            f"'{double[0]}'; each feature must be one tip."
+            f"'{double[0]}'; each feature must be one tip, so rename or remove the others."
         )
-    return name_of
+    return [tips.nodes[name] for name in names]
 
 
-def _branches_above(tree, feature_ids, name_of) -> tuple[csr_matrix, np.ndarray]:
+def _branches_above(tree, names: list[str]) -> tuple[csr_matrix, np.ndarray]:
     structure = tree.B
     opening = np.flatnonzero(structure)
     number = np.full(len(structure), -1)
     number[opening] = np.arange(len(opening))
     parent = number[np.fromiter((tree.parent(i) for i in opening), np.int64, len(opening))]
     parent[0] = 0
-    row_of = {name_of[feature]: row for row, feature in enumerate(feature_ids)}
+    row_of = {name: row for row, name in enumerate(names)}
     tips = opening[~structure[np.minimum(opening + 1, len(structure) - 1)].astype(bool)]
     found = [(row_of[tree.name(tip)], number[tip]) for tip in tips if tree.name(tip) in row_of]
     rows, nodes = np.array(found, dtype=np.int64).T
@@ -175,6 +142,6 @@ def _branches_above(tree, feature_ids, name_of) -> tuple[csr_matrix, np.ndarray]
         nodes = parent[nodes]
         rows, nodes = rows[nodes > 0], nodes[nodes > 0]
     rows, columns = np.concatenate(row_parts), np.concatenate(node_parts)
-    shape = (len(feature_ids), len(opening) - 1)
+    shape = (len(names), len(opening) - 1)
     lengths = np.fromiter((tree.length(i) for i in opening[1:]), float, shape[1])
     return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape), lengths
