@@ -87,6 +87,9 @@ class UniFracTargets:
 
     def _on_branches(self, counts) -> csr_matrix:
         """Return presence, or the share of the reads, of samples on branches (N, E)."""
+        if not counts.data.all():  # a stored zero is no read
+            counts = counts.copy()
+            counts.eliminate_zeros()
         if self.metric == "weighted_normalized":
             totals = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
             shares = csr_matrix(counts, dtype=np.float64, copy=True)
