@@ -15,8 +15,15 @@ OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Divide the trainable parameters: only matrices of linear layers decay."""
-    decaying = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+    """Divide the trainable parameters: only matrices of linear layers decay.
+
+    That which embeds nucleotides does not: it is applied to their identities, as a table would be.
+    """
+    decaying = {
+        id(module.weight)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not name.endswith("asv_encoder.nucleotide")
+    }
     trainable = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trainable if id(p) in decaying], "weight_decay": weight_decay},
@@ -36,13 +43,25 @@ def warmup_steps(config: TrainConfig, total_steps: int) -> int:
     return min(config.warmup_steps, total_steps // 10)
 
 
-def make_scheduler(optimizer, config: TrainConfig, total_steps: int) -> dict:
-    """Make the schedule, in the form that Lightning takes."""
+def make_scheduler(
+    optimizer, config: TrainConfig, total_steps: int, monitor: str = "val/total_loss"
+) -> dict:
+    """Make the schedule, in the form that Lightning takes.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    config : TrainConfig
+    total_steps : int
+        Steps of the optimizer in the whole run.
+    monitor : str
+        Logged name of the loss that plateau follows.
+    """
     if config.scheduler == "plateau":
-        plateau = lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=0.1, patience=max(config.patience // 2, 1)
-        )
-        return {"scheduler": plateau, "interval": "epoch", "monitor": "val/total_loss"}
+        # PyTorch acts one epoch after as many as its patience have brought nothing.
+        patience = max(config.patience // 2 - 1, 0)
+        plateau = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=patience)
+        return {"scheduler": plateau, "interval": "epoch", "monitor": monitor}
     if config.scheduler == "onecycle":
         cycle = lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=max(total_steps, 2))
         return {"scheduler": cycle, "interval": "step"}
