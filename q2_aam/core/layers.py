@@ -35,8 +35,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Let each token look at the others; x and the result are [N, T, D]."""
         n, t, d = x.shape
-        qkv = self.qkv(x).view(n, t, 3, self.heads, d // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [N, H, T, D/H]
+        # Cut along the last axis, so that the gradients are put together again by one copy.
+        parts = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = (p.view(n, t, self.heads, -1).transpose(1, 2) for p in parts)  # [N, H, T, D/H]
         attend = None if mask is None else mask[:, None, None, :]  # [N, 1, 1, T]
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=attend)
         return self.out(y.transpose(1, 2).reshape(n, t, d))
@@ -100,14 +101,17 @@ class Pooling(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool x [N, T, D] over T into [N, D]; an empty set gives a constant."""
-        n, t, d = x.shape
-        score, value = self.score(x), self.value(x)  # [N, T, H], [N, T, D]
+        n, _, d = x.shape
+        score, present = self.score(x), x  # [N, T, H], [N, T, D]
         if mask is not None:
             score = score.masked_fill(~mask[..., None], torch.finfo(score.dtype).min)
-            x = x.masked_fill(~mask[..., None], torch.finfo(x.dtype).min)
+            present = x.masked_fill(~mask[..., None], torch.finfo(x.dtype).min)
         weight = score.softmax(dim=1)
-        mean = torch.einsum("nth,nthd->nhd", weight, value.view(n, t, self.heads, -1))
-        return self.combine(torch.cat([mean.reshape(n, d), x.amax(dim=1)], dim=-1))
+        # Weights sum to one, so that values can be taken of means: the same as means of values.
+        mean = weight.transpose(1, 2) @ x  # [N, H, D]
+        by_head = self.value.weight.view(self.heads, -1, d)  # [H, D/H, D]
+        value = torch.einsum("nhd,hed->nhe", mean, by_head).reshape(n, d) + self.value.bias
+        return self.combine(torch.cat([value, present.amax(dim=1)], dim=-1))
 
 
 class Standardise(nn.Module):
