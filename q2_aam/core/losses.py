@@ -110,7 +110,7 @@ def abundance_loss(logits: Tensor, counts: Tensor) -> Tensor:
     Logits and counts are (B, S); padding has logit minus infinity and count zero.
     """
     share = counts / counts.sum(dim=1, keepdim=True)
-    log_predicted = logits.log_softmax(dim=1).masked_fill(counts == 0, 0.0)
+    log_predicted = logits.float().log_softmax(dim=1).masked_fill(counts == 0, 0.0)
     return (torch.xlogy(share, share) - share * log_predicted).sum(dim=1).mean()
 
 
@@ -125,12 +125,17 @@ def regression_loss(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def classification_loss(weights: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the cross-entropy of logits (B, C) and classes (B,), each class weighed (C,)."""
+    """Return the cross-entropy of logits (B, C) and classes (B,), each class weighed (C,).
+
+    It is the mean of the weighted samples, not divided by their weights: then a batch of one class
+    would not feel the weights, and the loss would depend on which samples are together.
+    """
 
     def of_logits(logits: Tensor, true: Tensor) -> Tensor:
-        return F.cross_entropy(
-            logits, true, weight=None if weights is None else weights.to(logits)
-        )
+        if weights is None:
+            return F.cross_entropy(logits, true)
+        each = F.cross_entropy(logits, true, reduction="none")
+        return (each * weights.to(each)[true]).mean()
 
     return of_logits
 
@@ -148,6 +153,7 @@ def class_factors(config: ClassificationConfig, target: np.ndarray, n_classes: i
     Returns
     -------
     ndarray of shape (n_classes,)
+        Their mean over the samples is 1.
     """
     if config.class_weights == "none":
         return np.ones(n_classes)
