@@ -1,8 +1,8 @@
 """Validation metrics, in the target's own units, over all validation samples."""
 
-import torch
+import numpy as np
 from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
+from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassF1Score,
@@ -27,31 +27,36 @@ def monitored(best_metric: str, has_target: bool) -> tuple[str, str]:
 
 
 class RegressionMetrics(nn.Module):
-    """Mean absolute error, mean squared error and R² in the units of the column."""
+    """Mean absolute error, mean squared error and R² in the units of the column.
+
+    Values are kept, in double precision: sums of squares would lose the spread of a column such as
+    years beside its size, or that of tiny units beside a tolerance.
+    """
 
     def __init__(self, target: NumericTarget):
         super().__init__()
         self.target = target
-        self.metrics = MetricCollection(
-            {"mae": MeanAbsoluteError(), "mse": MeanSquaredError(), "r2": R2Score()}
-        )
+        self._batches: list[tuple[np.ndarray, np.ndarray]] = []
 
     def update(self, output: Tensor, true: Tensor) -> None:
         """Add a batch: outputs (B, 1) and learnt values (B,)."""
-        self.metrics.update(self._in_units(output.squeeze(-1)), self._in_units(true))
+        pair = output.squeeze(-1), true
+        self._batches.append(tuple(self.target.to_units(v.double().cpu().numpy()) for v in pair))
 
-    def _in_units(self, learnt: Tensor) -> Tensor:
-        units = self.target.to_units(learnt.float().cpu().numpy())
-        return torch.as_tensor(units, dtype=torch.float32, device=learnt.device)
+    def compute(self) -> dict[str, float]:
+        """Return the metrics of all batches and start anew; R² needs two samples.
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return the metrics of all batches and start anew; R² needs two samples."""
-        if self.metrics["r2"].total < 2:
-            values = {name: self.metrics[name].compute() for name in ("mae", "mse")}
-        else:
-            values = self.metrics.compute()
-        self.metrics.reset()
-        return values
+        Where the true values are all the same, R² is 1 for a perfect prediction and 0 otherwise.
+        """
+        predicted, true = (np.concatenate(parts) for parts in zip(*self._batches, strict=True))
+        self._batches.clear()
+        squares = (predicted - true) ** 2
+        values = {"mae": np.abs(predicted - true).mean(), "mse": squares.mean()}
+        if len(true) > 1:
+            spread = ((true - true.mean()) ** 2).sum()
+            perfect = float(squares.sum() == 0)
+            values["r2"] = 1 - squares.sum() / spread if spread > 0 else perfect
+        return {name: float(value) for name, value in values.items()}
 
 
 class ClassificationMetrics(nn.Module):
