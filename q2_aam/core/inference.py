@@ -29,8 +29,15 @@ def at_rest(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def encode_asvs(model: nn.Module, table: SampleTable) -> Tensor:
+def encode_asvs(model: nn.Module, table: SampleTable, *, unseen: bool = False) -> Tensor:
     """Encode each feature of a table that occurs in its samples.
+
+    Parameters
+    ----------
+    model : SequenceEncoder or SequencePredictor
+    table : SampleTable
+    unseen : bool
+        Encode the features that no sample has, too.
 
     Returns
     -------
@@ -41,7 +48,7 @@ def encode_asvs(model: nn.Module, table: SampleTable) -> Tensor:
     encoder = model.base_model.asv_encoder
     device = encoder.position.device
     lengths = torch.from_numpy(table.read_lengths)
-    seen = torch.zeros(len(lengths), dtype=torch.bool)
+    seen = torch.full((len(lengths),), unseen)
     seen[torch.from_numpy(table.counts.indices).long()] = True
     features = torch.nonzero(seen).squeeze(1)
     features = features[lengths[features].argsort(stable=True)]

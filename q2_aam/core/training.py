@@ -165,10 +165,11 @@ class TrainingModule(L.LightningModule):
         """Seed the epoch, so that a resumed run draws what an unbroken one does."""
         epoch = self.trainer.current_epoch
         torch.manual_seed(self.config.random_seed * 1_000_003 + epoch)
-        table = self.run.training(epoch).table
         if self.freeze_base:
             self.model.base_model.eval()
-            self._frozen.asvs = encode_asvs(self.model, table)
+            if self._frozen.asvs is None:  # of features that only later draws have, too
+                table = self.run.training(epoch).table
+                self._frozen.asvs = encode_asvs(self.model, table, unseen=True)
         self._fill_bank()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -180,7 +181,8 @@ class TrainingModule(L.LightningModule):
 
     def on_validation_epoch_start(self):
         """Encode each validation ASV once, and renew the references."""
-        self._resting.asvs = encode_asvs(self.model, self.run.validation.table)
+        if self._resting.asvs is None:
+            self._resting.asvs = encode_asvs(self.model, self.run.validation.table)
         self._fill_bank()
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -188,8 +190,9 @@ class TrainingModule(L.LightningModule):
         self._losses(batch, self._resting.of(batch), "val")
 
     def on_validation_epoch_end(self):
-        """Log the metrics of all validation samples, and forget their encodings."""
-        self._resting.asvs = None
+        """Log the metrics of all validation samples; forget encodings that training changes."""
+        if not self.freeze_base:
+            self._resting.asvs = None
         if self.metrics is not None:
             self.log_dict({f"val/{n}": v for n, v in self.metrics.compute().items()})
 
@@ -224,7 +227,7 @@ class TrainingModule(L.LightningModule):
         )
 
     def _fill_bank(self):
-        stale = self._bank_step != self.global_step
+        stale = self._bank_step < 0 if self.freeze_base else self._bank_step != self.global_step
         if not (isinstance(self.comparison, StripeComparison) and stale):
             return
         self.comparison.fill(embed(self.model, self.run.references.table, self.run.data))

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 
-from q2_aam.core import api
+from q2_aam.core import api, inference, training
 from q2_aam.core.simulate import SimulationConfig, simulate
 
 
@@ -180,6 +180,31 @@ def test_freeze_base_keeps_the_encoder(simulated, options, encoder):
     for name, value in encoder.weights.items():
         assert torch.equal(value, made.weights[f"base_model.{name}"])
     assert "train/nuc_loss" not in made.history
+
+
+@pytest.mark.parametrize(("freeze", "times"), [(True, 2), (False, 3)])
+def test_freeze_base_encodes_asvs_once(simulated, options, encoder, monkeypatch, freeze, times):
+    """Once for training and once for validation; an encoder that learns, at every validation."""
+    encoded = []
+
+    def counted(*arguments, **named):
+        encoded.append(arguments[1])
+        return inference.encode_asvs(*arguments, **named)
+
+    monkeypatch.setattr(training, "encode_asvs", counted)
+    api.train_regressor(
+        simulated.table, simulated.metadata["age"], encoder=encoder, freeze_base=freeze,
+        **{**options, "epochs": 3},
+    )  # fmt: skip
+    assert len(encoded) == times
+
+
+def test_freeze_base_knows_asvs_that_only_later_draws_have(simulated, options, encoder):
+    made = api.train_regressor(
+        simulated.table, simulated.metadata["age"], encoder=encoder, freeze_base=True,
+        phylogeny=None, rarefy_each_epoch=True, **{**options, "rarefy_depth": 20, "epochs": 3},
+    )  # fmt: skip
+    assert np.isfinite(made.history["train/target_loss"]).all()
 
 
 def test_training_without_freeze_changes_the_encoder(encoder, regressor):
