@@ -134,7 +134,7 @@ def prepare_samples(table: SampleTable, settings: Settings, classes=None) -> Sam
     Raises
     ------
     ValueError
-        If fewer than two samples are left for training.
+        If fewer than two samples are left for training, or too few for validation.
     """
     data, seed = settings.data, settings.training.random_seed
     rarefied = rarefy(table, data.rarefy_depth, seed)
@@ -151,6 +151,12 @@ def prepare_samples(table: SampleTable, settings: Settings, classes=None) -> Sam
         raise ValueError(
             f"Each of the {len(train)} classes of the metadata column has one sample, so none can "
             "be held back for validation; choose a column of categories that samples share."
+        )
+    if settings.best_metric == "r2" and len(held) < 2:
+        raise ValueError(
+            f"best_metric r2 needs two or more validation samples, but test_size {data.test_size} "
+            f"of {rarefied.n_samples} samples makes {len(held)}: raise test_size, or choose "
+            "best_metric mae."
         )
     fixed = rarefied.take(train)
     raw = table.select(fixed.sample_ids) if data.rarefy_each_epoch else fixed
