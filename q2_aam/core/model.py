@@ -66,15 +66,22 @@ class ASVEncoder(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embed each sequence: tokens [U, L] to [U, D]."""
-        if self.chunk_size is None or len(tokens) <= self.chunk_size:
-            return self._pooled(tokens)
-        chunks = tokens.split(self.chunk_size)
-        if torch.is_grad_enabled():
-            return torch.cat([checkpoint(self._pooled, c, use_reentrant=False) for c in chunks])
-        return torch.cat([self._pooled(c) for c in chunks])
+        return self._in_chunks(self._pooled, tokens)
 
     def restore_masked(self, tokens: Tensor, masked_at: Tensor) -> Tensor:
         """Guess the nucleotides at the masked positions: [M, L] twice to logits [P, 4]."""
+        return self._in_chunks(self._restored, tokens, masked_at)
+
+    def _in_chunks(self, function, *inputs: Tensor) -> Tensor:
+        """Apply a function to some ASVs at a time, and once more for the gradient."""
+        if self.chunk_size is None or len(inputs[0]) <= self.chunk_size:
+            return function(*inputs)
+        chunks = zip(*(x.split(self.chunk_size) for x in inputs), strict=True)
+        if torch.is_grad_enabled():
+            return torch.cat([checkpoint(function, *c, use_reentrant=False) for c in chunks])
+        return torch.cat([function(*c) for c in chunks])
+
+    def _restored(self, tokens: Tensor, masked_at: Tensor) -> Tensor:
         masked = tokens.masked_fill(masked_at, alphabet.MASK)
         return self.restore(self._hidden(masked)[masked_at])
 

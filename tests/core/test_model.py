@@ -133,6 +133,20 @@ def test_save_memory_changes_no_gradient(table, predictor, options):
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
 
 
+def test_asv_chunk_size_restores_the_same_nucleotides(table, predictor):
+    tokens = torch.from_numpy(table.tokens[:7])
+    masked_at = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(3)) < 0.3
+    encoder, found = predictor.base_model.asv_encoder, []
+    for size in (None, 2):
+        encoder.chunk_size = size
+        encoder.zero_grad()
+        logits = encoder.restore_masked(tokens, masked_at)
+        logits.square().sum().backward()
+        found.append([logits.detach(), encoder.restore.weight.grad, encoder.position.grad])
+    encoder.chunk_size = None
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
+
+
 def test_gradients_of_accumulated_batches_are_those_of_one(table, predictor):
     def gradient(parts):
         predictor.zero_grad()
