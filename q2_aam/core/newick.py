@@ -2,47 +2,59 @@
 
 `bp` reads a missing or unreadable length as 0, keeps comments as parts of names, takes a second
 tree for a part of the first, and may end the process on unbalanced text. So the text is checked
-here, and handed on without comments or quotation marks.
+here, and handed on without comments, quotation marks, and names that nobody asks for: a tree of
+millions of tips would otherwise become millions of Python objects.
 """
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import bp
 import numpy as np
 
-STAND_IN = "\x00"
-"""Starts the names that stand for quoted ones in the text that `bp` is given."""
+_SPECIAL = b"(),:;[]'\" \t\r\n"
+_SIGNS = bytes([*range(0x01, 0x09), *range(0x0E, 0x13)])
+_HIDE, _SHOW = bytes.maketrans(_SPECIAL, _SIGNS), bytes.maketrans(_SIGNS, _SPECIAL)
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x12]")
 
-_BEFORE, _AFTER = r"(?<![^\s(),\]])", r"(?![^\s:,();\[])"
+_ALONE = rb"(?![^\s:,();\[])"
 _COMMENT_OR_QUOTED = re.compile(
-    rf"\[[^\]]*\]|{_BEFORE}'(?:[^']|'')*'{_AFTER}|{_BEFORE}\"[^\"]*\"{_AFTER}"
+    rb"\[[^\]]*\]|"
+    rb"'(?<![^\s(),\]]')(?:[^']|'')*'" + _ALONE + rb"|"
+    rb"\"(?<![^\s(),\]]\")[^\"]*\"" + _ALONE
 )
-_OPEN, _CLOSE, _COMMA, _COLON, _END = (ord(c) for c in "(),:;")
+_OPEN, _CLOSE, _COMMA, _COLON, _END = b"(),:;"
+_IS_MARK = bytes(byte in b"(),:;" for byte in range(256))
+
+SPANS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True, eq=False)
 class Newick:
-    """A tree and the names of its nodes.
+    """A tree and those of its tips that were asked for.
 
     Parameters
     ----------
     tree : bp.BP
-    quoted : list of str
-        Names that were quoted, without the quotation marks.
+        Has the names of these tips only, in a form of its own.
+    n_tips : int
+        Number of all tips.
+    names : tuple of str
+        Names of the tips that were asked for, as the file means them.
+    nodes : ndarray of shape (len(names),), int64
+        Their places in the tree.
     """
 
     tree: bp.BP
-    quoted: list[str]
-
-    def name(self, node: int) -> str:
-        """Return the name of a node as the file means it; empty if it has none."""
-        name = self.tree.name(node) or ""
-        return self.quoted[int(name[1:])] if name.startswith(STAND_IN) else name
+    n_tips: int
+    names: tuple[str, ...]
+    nodes: np.ndarray
 
 
-def read_newick(path: str | Path) -> Newick:
+def read_newick(path: str | Path, wanted: Callable[[str], bool]) -> Newick:
     """Read a tree whose branches all have lengths; that of the root may be missing.
 
     Parameters
@@ -50,6 +62,8 @@ def read_newick(path: str | Path) -> Newick:
     path : path
         UTF-8. Comments in square brackets are skipped; names may be in single quotation marks, in
         which a doubled one stands for one, or in double quotation marks.
+    wanted : callable
+        Whether a tip of this name is asked for.
 
     Raises
     ------
@@ -57,75 +71,122 @@ def read_newick(path: str | Path) -> Newick:
         If the file is not one tree of two or more tips, or a length is missing, negative or no
         finite number.
     """
+    text = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"The phylogeny is not text in UTF-8 (byte {error.start} is "
             f"{error.object[error.start]:#x}); save the tree in Newick format with this encoding."
         ) from error
-    text, quoted = _without_quotes(text)
-    n_nodes = _check(text, quoted)
-    tree = bp.parse_newick(text)
-    if len(tree.B) != 2 * n_nodes:
+    text = _Text(_without_quotes(text))
+    _check_marks(text)
+    _check_tips(text)
+    _check_lengths(text)
+    names, kept = _find_tips(text, wanted)
+    tree = bp.parse_newick(_without_names(text, kept))
+    if len(tree.B) != 2 * len(text.ends):
         raise ValueError(
-            f"The phylogeny has {n_nodes} nodes, of which {len(tree.B) // 2} can be read; write "
-            "it again with a tool that keeps to the Newick format."
+            f"The phylogeny has {len(text.ends)} nodes, of which {len(tree.B) // 2} can be read; "
+            "write it again with a tool that keeps to the Newick format."
         )
-    return Newick(tree, quoted)
+    leaves = np.flatnonzero(tree.B[:-1] & ~tree.B[1:].astype(bool))
+    return Newick(tree, len(text.tips), names, leaves[kept])
 
 
-def _without_quotes(text: str) -> tuple[str, list[str]]:
-    """Leave comments out, and put stand-ins in the place of quoted names."""
-    quoted: list[str] = []
+@dataclass(frozen=True, eq=False)
+class _Text:
+    """Newick text without quotation marks, and the places of its marks: ``( ) , : ;``."""
 
-    def replace(match) -> str:
+    text: bytes
+
+    @cached_property
+    def raw(self) -> np.ndarray:
+        return np.frombuffer(self.text, dtype=np.uint8)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        return np.flatnonzero(np.frombuffer(self.text.translate(_IS_MARK), dtype=bool))
+
+    @cached_property
+    def marks(self) -> np.ndarray:
+        return self.raw[self.places]
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Where the text before each mark begins."""
+        return np.concatenate([[0], self.places[:-1] + 1])
+
+    @cached_property
+    def before(self) -> np.ndarray:
+        """The mark before each; that before the first stands for any fork."""
+        return np.concatenate([[_OPEN], self.marks[:-1]])
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """The number of the mark that ends each node, of which the last is the root."""
+        return np.flatnonzero(np.isin(self.marks, (_CLOSE, _COMMA, _END)))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The number of the mark that ends the name of each node, perhaps an empty one."""
+        return self.ends - (self.before[self.ends] == _COLON)
+
+    @cached_property
+    def tips(self) -> np.ndarray:
+        """The number of the mark that ends the name of each tip."""
+        return self.labels[self.before[self.labels] != _CLOSE]
+
+    def parts(self, numbers: np.ndarray) -> Iterator[bytes]:
+        """Yield the text before these marks."""
+        for i in range(0, len(numbers), SPANS_AT_A_TIME):
+            some = numbers[i : i + SPANS_AT_A_TIME]
+            spans = zip(self.starts[some].tolist(), self.places[some].tolist(), strict=True)
+            yield from (self.text[start:stop] for start, stop in spans)
+
+    def near(self, place: int) -> str:
+        """Return what stands around a place."""
+        return _name(self.text[max(0, place - 20) : place + 20])
+
+
+def _name(label: bytes) -> str:
+    return label.strip().translate(_SHOW).decode("utf-8", "replace")
+
+
+def _without_quotes(text: bytes) -> bytes:
+    """Leave comments out, and hide what is special in quoted names behind control characters."""
+
+    def replace(match) -> bytes:
         found = match[0]
-        if found[0] == "[":
-            return ""
-        quoted.append(found[1:-1].replace("''", "'") if found[0] == "'" else found[1:-1])
-        return f"{STAND_IN}{len(quoted) - 1}"
+        if found[:1] == b"[":
+            return b""
+        inner = found[1:-1]
+        return (inner.replace(b"''", b"'") if found[:1] == b"'" else inner).translate(_HIDE)
 
-    if STAND_IN in text:
-        raise _unreadable("it has a null character", text.index(STAND_IN))
+    control = _CONTROL.search(text)
+    if control:
+        raise _unreadable(
+            f"it has the control character {ord(control[0]):#x} at byte {control.start()}"
+        )
     text = _COMMENT_OR_QUOTED.sub(replace, text).strip()
-    stray = re.search(r"['\"\[\]]", text)
+    stray = re.search(rb"['\"\[\]]", text)
     if stray:
         raise _unreadable(
-            f"the {stray[0]} near '{_excerpt(text, stray.start(), quoted)}' has no partner, or "
+            f"the {stray[0].decode()} near '{_Text(text).near(stray.start())}' has no partner, or "
             "stands within a name without quotation marks"
         )
-    return text, quoted
+    return text
 
 
-def _check(text: str, quoted: list[str]) -> int:
-    """Return the number of nodes of a sound tree, or say what is wrong."""
-    raw = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
-    places = np.flatnonzero(np.isin(raw, (_OPEN, _CLOSE, _COMMA, _COLON, _END)))
-    marks = raw[places]
-    _check_marks(raw, places, marks)
-    is_end = np.isin(marks, (_CLOSE, _COMMA, _END))
-    fork = marks[marks != _COLON]
-    n_tips = int((np.isin(fork[1:], (_CLOSE, _COMMA)) & (fork[:-1] != _CLOSE)).sum())
-    if n_tips < 2:
-        raise ValueError(
-            f"The phylogeny has {max(n_tips, 1)} tip; distances and diversities need a tree of "
-            "two tips or more, as of all features of the table."
-        )
-    ends = np.flatnonzero(is_end)
-    _check_lengths(raw, places, marks, ends, quoted)
-    return len(ends)
-
-
-def _check_marks(raw, places, marks) -> None:
-    if not len(raw):
+def _check_marks(text: _Text) -> None:
+    marks, places, before = text.marks, text.places, text.before
+    if not text.text:
         raise _unreadable("it is empty")
-    if not len(marks) or marks[-1] != _END or places[-1] != len(raw) - 1:
+    if not len(marks) or marks[-1] != _END or places[-1] != len(text.text) - 1:
         raise _unreadable("it does not end with a semicolon, so it may be cut short")
     if (marks == _END).sum() > 1:
         raise _unreadable(f"it holds {int((marks == _END).sum())} trees where one is expected")
-    step = (marks == _OPEN).astype(np.int64) - (marks == _CLOSE)
-    depth = np.cumsum(step)
+    depth = np.cumsum((marks == _OPEN).astype(np.int64) - (marks == _CLOSE))
     if depth[-1] != 0 or depth.min() < 0:
         raise _unreadable(
             f"its {int((marks == _OPEN).sum())} opening and {int((marks == _CLOSE).sum())} "
@@ -133,43 +194,44 @@ def _check_marks(raw, places, marks) -> None:
         )
     if (depth[marks == _COMMA] < 1).any():
         raise _unreadable("it has several nodes outside all parentheses, so no root")
-    before = np.concatenate([[_OPEN], marks[:-1]])
-    filled = np.concatenate([[0], np.cumsum(raw > ord(" "))])
-    starts = np.concatenate([[0], places[:-1] + 1])
-    odd = (marks == _OPEN) & (
-        ~np.isin(before, (_OPEN, _COMMA)) | (filled[places] > filled[starts])
-    )
-    if odd.any():
+    is_open = marks == _OPEN
+    named = np.flatnonzero(is_open & (text.starts < places))
+    if (is_open & ~np.isin(before, (_OPEN, _COMMA))).any() or any(
+        part.strip() for part in text.parts(named)
+    ):
         raise _unreadable("an opening parenthesis does not follow another or a comma")
-    if ((marks == _COLON) & (before == _COLON)).any():
-        place = places[np.flatnonzero((marks == _COLON) & (before == _COLON))[0]]
-        near = raw[max(0, place - 20) : place + 10].tobytes().decode("utf-8", "replace")
+    twice = np.flatnonzero((marks == _COLON) & (before == _COLON))
+    if len(twice):
+        near = text.near(places[twice[0]])
         raise _unreadable(f"two colons follow each other without a fork near '{near}'")
 
 
-def _check_lengths(raw, places, marks, ends, quoted) -> None:
+def _check_tips(text: _Text) -> None:
+    if len(text.tips) < 2:
+        raise ValueError(
+            f"The phylogeny has {len(text.tips)} tip; distances and diversities need a tree of "
+            "two tips or more, as of all features of the table."
+        )
+
+
+def _check_lengths(text: _Text) -> None:
     """Check the length of every branch but the root's, which is the last."""
-    given = marks[ends - 1] == _COLON
+    given = text.before[text.ends] == _COLON
     n_missing = int((~given[:-1]).sum())
     if n_missing:
         raise ValueError(
-            f"The phylogeny lacks the lengths of {n_missing} of its {len(ends) - 1} branches; "
+            f"The phylogeny lacks the lengths of {n_missing} of its {len(given) - 1} branches; "
             "UniFrac is a ratio of branch lengths, so make the tree with a method that estimates "
             "them (as qiime phylogeny align-to-tree-mafft-fasttree does)."
         )
-    text = raw.tobytes()
-    stops = places[ends[given]].tolist()
-    starts = (places[ends[given] - 1] + 1).tolist()
-    lengths = np.array([_number(text[i:j]) for i, j in zip(starts, stops, strict=True)])
+    ends = text.ends[given]
+    lengths = np.fromiter(map(_number, text.parts(ends)), float, len(ends))
     wrong = ~np.isfinite(lengths) | (lengths < 0)
     if given[-1]:  # the root's branch is not used, but it must be a number for bp
         wrong[-1] = np.isnan(lengths[-1])
     if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        found = text[starts[first] : stops[first]].decode("utf-8", "replace").strip()
-        k = ends[given][first] - 2
-        label = text[places[k] + 1 if k >= 0 else 0 : starts[first] - 1].decode().strip()
-        label = _named(label, quoted)
+        first = ends[wrong][:1]
+        found, label = (_name(next(text.parts(which))) for which in (first, first - 1))
         raise ValueError(
             f"The phylogeny has {int(wrong.sum())} branches whose length is negative or no "
             f"number, such as '{found}' above {repr(label) if label else 'an unnamed node'}; "
@@ -184,18 +246,26 @@ def _number(text: bytes) -> float:
         return np.nan
 
 
-def _named(label: str, quoted: list[str]) -> str:
-    return quoted[int(label[1:])] if label.startswith(STAND_IN) else label
+def _find_tips(text: _Text, wanted) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of the tips asked for, and which of all tips they are."""
+    names = map(_name, text.parts(text.tips))
+    found = [(name, i) for i, name in enumerate(names) if name and wanted(name)]
+    return tuple(name for name, _ in found), np.array([i for _, i in found], dtype=np.int64)
 
 
-def _excerpt(text: str, place: int, quoted: list[str]) -> str:
-    near = text[max(0, place - 20) : place + 20]
-    return re.sub(f"{STAND_IN}([0-9]+)", lambda m: repr(quoted[int(m[1])]), near)
+def _without_names(text: _Text, kept: np.ndarray) -> str:
+    """Leave out all names but those of some tips."""
+    dropped = np.setdiff1d(text.labels, text.tips[kept], assume_unique=True)
+    dropped = dropped[text.starts[dropped] < text.places[dropped]]
+    within = np.zeros(len(text.raw), dtype=np.int8)
+    within[text.starts[dropped]] = 1
+    within[text.places[dropped]] = -1
+    np.cumsum(within, out=within)
+    return text.raw[within == 0].tobytes().decode("utf-8")
 
 
-def _unreadable(found: str, place: int | None = None) -> ValueError:
-    at = "" if place is None else f" at character {place}"
+def _unreadable(found: str) -> ValueError:
     return ValueError(
-        f"The phylogeny cannot be read as a tree in Newick format: {found}{at}; give one rooted "
+        f"The phylogeny cannot be read as a tree in Newick format: {found}; give one rooted "
         "tree, such as '((a:1,b:2):0.5,c:3);'."
     )

@@ -58,9 +58,9 @@ class BranchTable:
             If the file is no tree, lengths are missing or negative, a feature is not a tip, or is
             several.
         """
-        newick = read_newick(path)
-        tree = newick.tree
-        names = [tree.name(tip) for tip in _match_tips(newick, feature_ids)]
+        newick = _read(path, feature_ids)
+        tree, tips = newick.tree, _match_tips(newick, feature_ids)
+        names = [tree.name(tip) for tip in tips]
         if prune:
             tree = tree.shear(set(names)).collapse()
         return cls(*_branches_above(tree, names), tuple(feature_ids))
@@ -68,13 +68,23 @@ class BranchTable:
 
 def missing_features(path: str | Path, feature_ids: Sequence[str]) -> list[str]:
     """Return those of the features that are not tips of the tree, in their order."""
-    found = _Tips.of(read_newick(path)).find(feature_ids)
+    found = _Tips.of(_read(path, feature_ids)).find(feature_ids)
     return [name for name, tip in zip(feature_ids, found, strict=True) if tip is None]
+
+
+def _read(path, feature_ids) -> Newick:
+    """Read the names of those tips only that may be features."""
+    ids = set(feature_ids)
+    return read_newick(path, lambda name: name in ids or _decoded(name) in ids)
+
+
+def _decoded(name: str) -> str:
+    return unquote(name) if "%" in name else name
 
 
 @dataclass(frozen=True, eq=False)
 class _Tips:
-    """The tips of a tree by their names, and by their names decoded from percent signs."""
+    """Tips of a tree by their names, and by their names decoded from percent signs."""
 
     nodes: dict[str, int]
     decoded: dict[str, str]
@@ -82,16 +92,14 @@ class _Tips:
 
     @classmethod
     def of(cls, newick: Newick) -> "_Tips":
-        structure = newick.tree.B
         nodes: dict[str, int] = {}
         double = set()
-        for node in np.flatnonzero(structure[:-1] & ~structure[1:].astype(bool)).tolist():
-            name = newick.name(node)
-            if name and nodes.setdefault(name, node) != node:
+        for name, node in zip(newick.names, newick.nodes.tolist(), strict=True):
+            if nodes.setdefault(name, node) != node:
                 double.add(name)
         decoded: dict[str, str] = {}
         for name in nodes:
-            plain = unquote(name) if "%" in name else name
+            plain = _decoded(name)
             if plain != name and decoded.setdefault(plain, name) != name:
                 double.add(decoded[plain])
         return cls(nodes, decoded, double)
@@ -111,7 +119,7 @@ def _match_tips(newick: Newick, feature_ids) -> list[int]:
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(feature_ids)} features of the table are not among the "
-            f"{len(tips.nodes)} tips of the phylogeny, such as '{missing[0]}'; give the phylogeny "
+            f"{newick.n_tips} tips of the phylogeny, such as '{missing[0]}'; give the phylogeny "
             "of this table (fragment insertion adds features to a tree), filter the table, or "
             "leave such features out with missing_features 'drop' (--p-missing-features drop)."
         )

@@ -127,7 +127,7 @@ def test_from_newick_refuses_lengths(write, text, match):
         pytest.param("(\"a:1,'b':2);", r"the \" near .* has no partner", id="double-open"),
         pytest.param("(a:1[x,b:2);", r"the \[ near .* has no partner", id="comment-open"),
         pytest.param("(a:1x],b:2);", r"the \] near .* has no partner", id="comment-closed"),
-        pytest.param("(a\x00:1,b:2);", r"null character at character 2", id="null"),
+        pytest.param("(a\x00:1,b:2);", r"the control character 0x0 at byte 2", id="null"),
         pytest.param(b"(\xff\xfe:1,b:2);", r"not text in UTF-8 \(byte 1 is 0xff\)", id="latin"),
         pytest.param("tip;", r"has 1 tip; .* two tips or more", id="no-fork"),
         pytest.param("(tip:1);", r"has 1 tip", id="one-tip"),
@@ -164,8 +164,26 @@ def test_missing_features_lists_them_in_order(write):
     assert missing_features(path, ["a b", "it's"]) == []
 
 
+def test_read_newick_keeps_the_names_of_tips_asked_for_only(write):
+    path = write("((a:1,'b c':2)d:3,(e:1,'f':1)'g h':1,d:4)root;")
+    newick = read_newick(path, {"b c", "d", "root", "z"}.__contains__)
+    assert (newick.names, newick.n_tips) == (("b c", "d"), 5)
+    assert [newick.tree.length(node) for node in newick.nodes] == [2, 4]
+    named = [i for i in range(len(newick.tree.B)) if newick.tree.name(i)]
+    assert named == newick.nodes.tolist()
+
+
+@pytest.mark.parametrize("name", ['(),:;[]"', " a\tb\nc ", "%(a)%", "it''s", "Ωmega"])
+def test_read_newick_gives_quoted_names_back(write, name):
+    path = write(f"('{name}':1,b:2);")
+    newick = read_newick(path, lambda _: True)
+    assert newick.names == (name.replace("''", "'"), "b")
+    assert [newick.tree.length(node) for node in newick.nodes] == [1, 2]
+
+
 def test_read_newick_takes_deep_trees(write):
     n = 20_000
     text = "(" * n + "t0:1" + "".join(f",t{i}:1):1" for i in range(1, n + 1)) + ";"
-    newick = read_newick(write(text))
+    newick = read_newick(write(text), lambda name: name == "t7")
+    assert newick.names == ("t7",)
     assert np.sum(newick.tree.B) == 2 * n + 1
