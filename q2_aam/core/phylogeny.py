@@ -72,6 +72,44 @@ def missing_features(path: str | Path, feature_ids: Sequence[str]) -> list[str]:
     return [name for name, tip in zip(feature_ids, found, strict=True) if tip is None]
 
 
+def pruned_newick(path: str | Path, feature_ids: Sequence[str]) -> str:
+    """Write the part of a tree that leads to some features.
+
+    Parameters
+    ----------
+    path : path
+    feature_ids : sequence of str
+
+    Returns
+    -------
+    str
+        Newick text whose tips are named f0, f1, … in the order of the features, so that no reader
+        stumbles over a name. Lengths are exact; the root has none.
+
+    Raises
+    ------
+    ValueError
+        As `BranchTable.from_newick`.
+    """
+    newick = _read(path, feature_ids)
+    names = [newick.tree.name(tip) for tip in _match_tips(newick, feature_ids)]
+    tree = newick.tree.shear(set(names)).collapse()
+    row_of = {name: row for row, name in enumerate(names)}
+    structure = tree.B.tolist()
+    parts, above = [], []
+    for place, opens in enumerate(structure):
+        if opens:
+            sibling = "," if above and not structure[place - 1] else ""
+            label = "(" if structure[place + 1] else f"f{row_of[tree.name(place)]}"
+            parts.append(sibling + label)
+            above.append(place)
+        else:
+            node = above.pop()
+            fork = ")" if place > node + 1 else ""
+            parts.append(f"{fork}:{tree.length(node)!r}" if above else f"{fork};")
+    return "".join(parts)
+
+
 def _read(path, feature_ids) -> Newick:
     """Read the names of those tips only that may be features."""
     ids = set(feature_ids)

@@ -279,7 +279,7 @@ def _stored(targets, table: SampleTable, tree) -> StoredTargets:
     if not pairs:
         return StoredTargets(targets(table.counts), pairs=False)
     values = pairwise_matrix(
-        table.counts, table.sample_ids, table.feature_ids, tree, targets.metric,
+        table.counts, table.feature_ids, tree, targets.metric,
         threads=torch.get_num_threads(),
     )  # fmt: skip
     return StoredTargets(values, pairs=True)

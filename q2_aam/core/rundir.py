@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -85,6 +86,40 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
                 log.warning(message)
                 raise KeyboardInterrupt(message) from stop
             raise ValueError(message) from stop
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """Make a directory for a while.
+
+    Yields
+    ------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If there is no place for it, or no room in it.
+    """
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="q2-aam-")
+    except OSError as error:
+        raise ValueError(_no_temporary_files(error)) from error
+    with directory as name:
+        try:
+            yield Path(name)
+        except OSError as error:
+            if error.errno not in NO_ROOM | READ_ONLY:
+                raise
+            raise ValueError(_no_temporary_files(error)) from error
+
+
+def _no_temporary_files(error: OSError) -> str:
+    return (
+        f"There is no room to write temporary files ({error.strerror}). Nothing of the run is "
+        "kept: set TMPDIR, or Q2_AAM_RUN_DIR where a run may have to be taken up, to a directory "
+        "with room that you can write to."
+    )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ References
 .. [4] Faith DP (1992). Conservation evaluation and phylogenetic diversity. Biol Conserv 61:1-10.
 """
 
-import tempfile
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +27,8 @@ import h5py
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from q2_aam.core.phylogeny import BranchTable
+from q2_aam.core.phylogeny import BranchTable, pruned_newick
+from q2_aam.core.rundir import temporary_directory
 
 ROWS_AT_A_TIME = 4096
 
@@ -129,7 +130,6 @@ def _shared_shares(a: csr_matrix, b: csr_matrix, lengths) -> np.ndarray:
 
 def pairwise_matrix(
     counts: csr_matrix,
-    sample_ids: Sequence[str],
     feature_ids: Sequence[str],
     tree_path: str | Path,
     metric: str,
@@ -140,7 +140,7 @@ def pairwise_matrix(
     Parameters
     ----------
     counts : csr_matrix of shape (N, F)
-    sample_ids, feature_ids : sequence of str
+    feature_ids : sequence of str
     tree_path : path
         Newick file.
     metric : {'unweighted', 'weighted_normalized'}
@@ -149,6 +149,11 @@ def pairwise_matrix(
     Returns
     -------
     ndarray of shape (N, N), float32
+
+    Raises
+    ------
+    ValueError
+        If there is no room for temporary files, or the tree does not fit.
     """
     import unifrac
 
@@ -156,13 +161,26 @@ def pairwise_matrix(
         "unweighted": unifrac.unweighted,
         "weighted_normalized": unifrac.weighted_normalized,
     }[metric]
-    with tempfile.TemporaryDirectory(prefix="q2-aam-") as directory:
-        path = Path(directory) / "table.biom"
-        seen = np.unique(counts.indices)
-        table = biom.Table(counts.T.tocsr()[seen], [feature_ids[i] for i in seen], sample_ids)
-        with h5py.File(path, "w") as file:
-            table.to_hdf5(file, "q2-aam")
-        matrix = compute(str(path), str(tree_path), threads=threads)
+    with temporary_directory() as directory:
+        table_path, pruned_path = directory / "table.biom", directory / "tree.nwk"
+        table_path.write_bytes(_biom_file(counts))
+        pruned_path.write_text(pruned_newick(tree_path, feature_ids))
+        matrix = compute(str(table_path), str(pruned_path), threads=threads)
     row_of = {name: i for i, name in enumerate(matrix.ids)}
-    order = [row_of[name] for name in sample_ids]
+    order = [row_of[f"s{i}"] for i in range(counts.shape[0])]
     return np.ascontiguousarray(matrix.data[np.ix_(order, order)], dtype=np.float32)
+
+
+def _biom_file(counts: csr_matrix) -> bytes:
+    """Write counts as a BIOM file whose samples are s0, s1, … and whose features f0, f1, …
+
+    It is made in memory since HDF5 does not say in an orderly way that a disk is full.
+    """
+    seen = np.unique(counts.indices)
+    table = biom.Table(
+        counts.T.tocsr()[seen], [f"f{i}" for i in seen], [f"s{i}" for i in range(counts.shape[0])]
+    )
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        table.to_hdf5(file, "q2-aam")
+    return content.getvalue()

@@ -1,5 +1,8 @@
+import errno
 import inspect
+import os
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +65,7 @@ def test_targets_equal_those_of_scikit_bio(folder, metric, seed):
 def test_targets_equal_those_of_unifrac(folder, metric):
     path, names, counts, branches = case(folder, 11, 20, 40)
     table = csr_matrix(counts)
-    theirs = pairwise_matrix(table, [f"s{i}" for i in range(20)], names, path, metric)
+    theirs = pairwise_matrix(table, names, path, metric)
     np.testing.assert_allclose(UniFracTargets(branches, metric)(table), theirs, **EXACT)
 
 
@@ -144,10 +147,31 @@ def test_targets_equal_those_of_unifrac_on_real_data(real_data, metric):
     table = sample_table(biom.load_table(str(source / "table.biom")), None, 150)
     table = table.take(range(0, 1500, 30)).observed()
     branches = BranchTable.from_newick(source / "tree.nwk", table.feature_ids)
-    theirs = pairwise_matrix(
-        table.counts, table.sample_ids, table.feature_ids, source / "tree.nwk", metric
-    )
+    theirs = pairwise_matrix(table.counts, table.feature_ids, source / "tree.nwk", metric)
     ours = UniFracTargets(branches, metric)
     np.testing.assert_allclose(ours(table.counts), theirs, **EXACT)
     stripes = UniFracTargets(branches, metric, references=table.counts[:10])
     np.testing.assert_allclose(stripes(table.counts), theirs[:, :10], **EXACT)
+
+
+def test_pairwise_matrix_takes_names_that_unifrac_cannot_read(folder):
+    path = folder / "names.nwk"
+    path.write_text("(('it''s one':1e-3,größe:3)0.9:0.25,(b%20c:2,other:9):1,'':4);")
+    names = ["it's one", "größe", "b c"]
+    counts = csr_matrix(np.array([[7, 0, 1], [0, 2, 0], [4, 4, 3]]))
+    expected = UniFracTargets(BranchTable.from_newick(path, names))(counts)
+    np.testing.assert_allclose(
+        pairwise_matrix(counts, names, path, "unweighted"), expected, **EXACT
+    )
+    assert expected.max() > 0.5
+
+
+def test_pairwise_matrix_says_that_there_is_no_room(folder, monkeypatch):
+    def fail(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = folder / "two.nwk"
+    path.write_text("(a:1,b:3);")
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(ValueError, match=r"no room to write temporary files .* set TMPDIR"):
+        pairwise_matrix(csr_matrix(np.eye(2, dtype=int)), ["a", "b"], path, "unweighted")
