@@ -177,7 +177,19 @@ class TrainingModule(L.LightningModule):
         losses = self._losses(batch, self._frozen.of(batch), "train")
         self._check_finite(losses.total, batch)
         self.log("learning_rate", self.optimizers().param_groups[0]["lr"], on_step=True)
-        return losses.total
+        return losses.total * self._share_of_step(index)
+
+    def _share_of_step(self, index: int) -> float:
+        """Weigh a batch by its samples, so that the batches of a step are as one large batch.
+
+        Lightning divides by their number, even where the last step of an epoch has fewer.
+        """
+        n = self.config.gradient_accumulation_steps
+        if n == 1:
+            return 1.0
+        sizes = [len(rows) for rows in self.trainer.train_dataloader.dataset.plan]
+        first = index - index % n
+        return n * sizes[index] / sum(sizes[first : first + n])
 
     def on_validation_epoch_start(self):
         """Encode each validation ASV once, and renew the references."""
