@@ -64,6 +64,8 @@ def _qiime_type(info: OptionInfo):
         return Str % Choices(*info.choices)
     if info.type is bool:
         return Bool
+    if info.type is str:
+        return Str
     primitive = Int if info.type is int else Float
     if info.low is None and info.high is None:
         return primitive

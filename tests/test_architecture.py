@@ -23,7 +23,7 @@ FRAMEWORK = ("qiime2", "q2_types", "q2_sample_classifier", "q2_feature_table")
 
 # A module imports only from modules above it.
 CORE_ORDER = [
-    ["options", "strict_json", "alphabet", "rundir", "curves", "newick"],
+    ["options", "strict_json", "alphabet", "rundir", "curves", "newick", "quantiles"],
     ["config", "simulate", "scores"],
     ["target", "metadata", "table", "similarity"],
     ["spec", "phylogeny"],

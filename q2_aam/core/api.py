@@ -13,7 +13,7 @@ import pandas as pd
 import skbio
 import torch
 
-from q2_aam.core import inference
+from q2_aam.core import inference, quantiles
 from q2_aam.core.checkpoint import SavedModel
 from q2_aam.core.config import Settings
 from q2_aam.core.device import choose_device
@@ -203,6 +203,39 @@ def predict_regression(
     learnt = inference.predict(module_of(model, device), samples, model.spec.data).numpy()[:, 0]
     values = model.spec.target.to_units(learnt)
     return pd.Series(values, index=_ids(samples), name=model.spec.target.column)
+
+
+def predict_quantiles(
+    table, model: SavedModel, *, sequences: Sequences = None, device: str = "auto"
+) -> pd.DataFrame:
+    """Predict between which values a numeric column lies for samples.
+
+    The arguments are those of `predict_regression`, with a model that was trained with
+    ``loss_type='quantile'``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One column a quantile, such as 'quantile-0.05', in increasing order and in the units of
+        the column; 'quantile-0.5' is what `predict_regression` predicts. One row a sample.
+
+    Raises
+    ------
+    ValueError
+        If the model has learnt no quantiles.
+    """
+    _check_kind(model, REGRESSOR, "predict-classification")
+    spec = model.spec
+    if not spec.quantiles:
+        raise ValueError(
+            f"The model predicts column '{spec.target.column}' without quantiles (its loss_type "
+            f"is {spec.fine_tuning.loss_type}), so it has no intervals: train one with loss_type "
+            "quantile."
+        )
+    samples = samples_for(model, table, sequences)
+    learnt = inference.predict_quantiles(module_of(model, device), samples, spec.data).numpy()
+    values, columns = spec.target.to_units(learnt), quantiles.names(spec.quantiles)
+    return pd.DataFrame(values, index=_ids(samples), columns=columns)
 
 
 def predict_classification(

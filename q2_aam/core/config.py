@@ -7,6 +7,7 @@ stores them as JSON. Nothing here imports torch.
 from dataclasses import dataclass
 from typing import Any
 
+from q2_aam.core import quantiles
 from q2_aam.core.options import Config, OptionError, option, option_infos
 
 UNIFRAC_METRICS = ("unweighted", "unifrac", "weighted_normalized", "faith_pd")
@@ -222,6 +223,11 @@ class TargetConfig(Config):
     count_penalty: float = option(1.0, "Weight of the loss on ASV abundances.", low=0.0)
     target_penalty: float = option(1.0, "Weight of the loss on the target.", low=0.0)
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles that are learnt; none where one number, or a class, is."""
+        return ()
+
 
 @dataclass(frozen=True)
 class RegressionConfig(TargetConfig):
@@ -236,8 +242,15 @@ class RegressionConfig(TargetConfig):
     loss_type: str = option(
         "huber",
         "Loss on the target: squared up to one unit of the scale and linear beyond (huber), "
-        "squared (mse), or absolute (mae).",
-        choices=("huber", "mse", "mae"),
+        "squared (mse), absolute (mae), or that of quantiles (quantile), with which "
+        "predict-intervals says how far off a prediction may be.",
+        choices=("huber", "mse", "mae", "quantile"),
+    )
+    quantiles: str = option(
+        "0.05,0.5,0.95",
+        "Quantiles that loss_type quantile learns, increasing and separated by commas: 0.5, which "
+        "is the prediction, and others on both sides of it. Between 0.05 and 0.95 lie 90 percent "
+        "of the values.",
     )
     best_metric: str = option(
         "val_loss",
@@ -245,6 +258,22 @@ class RegressionConfig(TargetConfig):
         "absolute error or its R squared.",
         choices=("val_loss", "mae", "r2"),
     )
+
+    def _contradictions(self):
+        try:
+            quantiles.parse(self.quantiles)
+        except ValueError as error:
+            yield str(error)
+        if self.loss_type != "quantile" and self.quantiles != type(self).quantiles:
+            yield (
+                f"quantiles are not learnt by loss_type {self.loss_type}: choose loss_type "
+                "quantile, or leave quantiles out"
+            )
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles that are learnt, increasing; none under another loss."""
+        return quantiles.parse(self.quantiles) if self.loss_type == "quantile" else ()
 
 
 @dataclass(frozen=True)

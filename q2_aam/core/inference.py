@@ -107,6 +107,18 @@ def predict(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
         )
 
 
+def predict_quantiles(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
+    """Predict the quantiles of the learnt value for the samples of a table: [N, Q].
+
+    On the processor; the model is a `SequencePredictor` that has learnt quantiles.
+    """
+    with at_rest(model):
+        return _gather(
+            (batch.rows, model.predict_quantiles(batch, asvs))
+            for batch, asvs in batches(model, table, data)
+        )
+
+
 def _gather(parts) -> Tensor:
     """Bring results of batches back into the order of the table."""
     rows, values = zip(*parts, strict=True)

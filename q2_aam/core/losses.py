@@ -1,6 +1,7 @@
 """The losses and their weighted sum.
 
-Shapes: B samples, S ASVs, R references, P masked nucleotides, C classes, D embedding width.
+Shapes: B samples, S ASVs, R references, P masked nucleotides, C classes, Q quantiles, D embedding
+width.
 """
 
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class Objective:
         Variance of the UniFrac targets in training: the UniFrac loss is the mean squared error in
         units of it, so that 1 is as good as always answering the mean.
     target_loss : callable, optional
-        Loss of predictions (B, C) and true values (B,).
+        Loss of predictions (B, C), or of quantiles (B, Q), and true values (B,).
     """
 
     penalty: float = 0.0
@@ -68,7 +69,8 @@ class Objective:
         """Compute the losses of a batch; unifrac are predicted and true values of one shape."""
         target = uni = nuc = count = None
         if self.target_penalty and self.target_loss is not None:
-            target = self.target_loss(output.target, batch.target)
+            said = output.target if output.quantiles is None else output.quantiles
+            target = self.target_loss(said, batch.target)
         if self.penalty and unifrac is not None:
             uni = unifrac_loss(*unifrac) / self.unifrac_variance
         if self.nuc_penalty and output.nucleotides is not None:
@@ -124,6 +126,24 @@ def regression_loss(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
     return of_single_output
 
 
+def quantile_loss(levels: tuple[float, ...]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the pinball loss [1]_ of quantiles (B, Q) and true values (B,), summed over them.
+
+    It is a sum, so that the median is learnt as fast whatever other quantiles are asked for.
+
+    References
+    ----------
+    .. [1] Koenker R, Bassett G. Regression quantiles. Econometrica 46, 33-50 (1978).
+    """
+
+    def of_quantiles(predicted: Tensor, true: Tensor) -> Tensor:
+        level = torch.tensor(levels, dtype=predicted.dtype, device=predicted.device)
+        below = true[:, None] - predicted  # positive where the prediction is too low
+        return torch.maximum(level * below, (level - 1) * below).sum(dim=1).mean()
+
+    return of_quantiles
+
+
 def classification_loss(weights: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the cross-entropy of logits (B, C) and classes (B,), each class weighed (C,).
 
@@ -174,7 +194,8 @@ def fine_tuning_objective(settings: Settings, target, values, phylogenetic) -> O
     """
     tuning, training = settings.fine_tuning, settings.training
     if isinstance(target, NumericTarget):
-        target_loss = regression_loss(tuning.loss_type)
+        levels = tuning.levels
+        target_loss = quantile_loss(levels) if levels else regression_loss(tuning.loss_type)
     else:
         factors = class_factors(tuning, target.to_learnt(values), len(target.classes))
         target_loss = classification_loss(torch.as_tensor(factors, dtype=torch.float32))

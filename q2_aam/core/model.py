@@ -1,7 +1,8 @@
 """The model, from nucleotides to a prediction.
 
 Shapes: B samples, S ASVs of the largest of them, U distinct ASVs in the batch, M masked copies of
-some of them, P masked positions in these, L nucleotides, D embedding width, C outputs.
+some of them, P masked positions in these, L nucleotides, D embedding width, C outputs, Q
+quantiles.
 """
 
 import math
@@ -16,6 +17,7 @@ from q2_aam.core.config import ModelConfig, TrainConfig
 from q2_aam.core.dataset import Batch
 from q2_aam.core.layers import Pooling, Standardise, Transformer
 from q2_aam.core.neighbours import Neighbours, mix
+from q2_aam.core.quantiles import MEDIAN
 from q2_aam.core.schema import N_MEANS, NEIGHBOURHOOD
 from q2_aam.core.spec import ENCODER, ModelSpec
 
@@ -35,7 +37,10 @@ class Output:
     abundance : Tensor of shape (B, S), optional
         Logits of the relative abundances within each sample; minus infinity where padded.
     target : Tensor of shape (B, C), optional
-        The learnt value (C = 1) or the logits of the classes.
+        The learnt value (C = 1), which is the median where quantiles are learnt, or the logits of
+        the classes.
+    quantiles : Tensor of shape (B, Q), optional
+        Quantiles of the learnt value, where the model has learnt them.
     """
 
     embedding: Tensor | None = None
@@ -43,6 +48,7 @@ class Output:
     nucleotides: Tensor | None = None
     abundance: Tensor | None = None
     target: Tensor | None = None
+    quantiles: Tensor | None = None
 
 
 class ASVEncoder(nn.Module):
@@ -204,24 +210,35 @@ class SequencePredictor(nn.Module):
         C: 1 for regression, the number of classes for classification.
     neighbours : Neighbours, optional
         Training samples kept to compare others with.
+    levels : tuple of float
+        Quantiles to predict of a number, the median among them; empty for the number alone.
     """
 
-    def __init__(self, config: ModelConfig, n_outputs: int, neighbours: Neighbours | None = None):
+    def __init__(
+        self,
+        config: ModelConfig,
+        n_outputs: int,
+        neighbours: Neighbours | None = None,
+        levels: tuple[float, ...] = (),
+    ):
         super().__init__()
         dim, heads = config.embedding_dim, config.attention_heads
-        layers = config.attention_layers
+        layers, width = config.attention_layers, len(levels) or n_outputs
         self.base_model = SequenceEncoder(config)
         self.count_encoder = Transformer(dim, heads, layers, config.dropout)
         self.abundance = nn.Linear(dim, 1)
         self.asv_scale = Standardise(dim)
         self.target_encoder = Transformer(dim, heads, layers, config.dropout)
         self.pooling = Pooling(dim, heads)
-        self.head = nn.Linear(dim, n_outputs)
+        self.head = nn.Linear(dim, width)
         self.mean_scale = Standardise(N_MEANS * dim)
-        self.mean_head = nn.Linear(N_MEANS * dim, n_outputs)
+        self.mean_head = nn.Linear(N_MEANS * dim, width)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.mean_head.weight)
         self.categorical = n_outputs > 1
+        self.median = levels.index(MEDIAN) if levels else None
+        if levels:  # what samples not trained on tell to add to each quantile
+            self.register_buffer("calibration", torch.zeros(width))
         self.neighbours = neighbours
 
     def forward(
@@ -246,7 +263,11 @@ class SequencePredictor(nn.Module):
         said = self.base_model.summarise(batch, context, with_embedding)
         if with_abundance:
             said = replace(said, abundance=self._abundance(single, batch.mask))
-        return replace(said, target=self._target(batch, single, context))
+        target = self._target(batch, single, context)
+        if self.median is None:
+            return replace(said, target=target)
+        quantiles = in_order(target, self.median)
+        return replace(said, target=quantiles[:, self.median, None], quantiles=quantiles)
 
     def predict(self, batch: Batch, asvs: Tensor | None = None) -> Tensor:
         """Give the final answer for the samples of a batch, the samples kept included.
@@ -258,13 +279,27 @@ class SequencePredictor(nn.Module):
         Tensor of shape (B, C)
             The learnt value (C = 1), or the probabilities of the classes.
         """
+        return self._answer(batch, asvs)[0]
+
+    def predict_quantiles(self, batch: Batch, asvs: Tensor | None = None) -> Tensor:
+        """Give the calibrated quantiles of the learnt value for the samples of a batch: [B, Q].
+
+        The arguments are those of `forward`. The samples kept move all quantiles of a sample by
+        what they move the prediction, which stays the median.
+        """
+        answer, said = self._answer(batch, asvs)
+        moved = said.quantiles + (answer - said.target) + self.calibration
+        return outwards(moved, self.median)
+
+    def _answer(self, batch: Batch, asvs: Tensor | None) -> tuple[Tensor, Output]:
+        """Return the final answer, and what the transformer alone said."""
         compares = self.neighbours is not None
         said = self(batch, asvs, with_embedding=compares, with_abundance=False)
         answer = said.target.softmax(dim=1) if self.categorical else said.target
         if not compares:
-            return answer
+            return answer, said
         alike, known = self.neighbours(batch, said.embedding)
-        return mix(answer, alike, self.neighbours.info.blend * known)
+        return mix(answer, alike, self.neighbours.info.blend * known), said
 
     def adapt(self, batch: Batch, asvs: Tensor) -> None:
         """Set the scale of what the target is read from by what these samples have."""
@@ -284,6 +319,25 @@ class SequencePredictor(nn.Module):
         return self.head(self.pooling(tokens, mask)) + self.mean_head(means)
 
 
+def in_order(raw: Tensor, median: int) -> Tensor:
+    """Make quantiles of any numbers [B, Q]: the median, and positive steps up and down from it.
+
+    So they cannot cross, whatever the weights are.
+    """
+    raw = raw.float()
+    middle, steps = raw[:, median, None], nn.functional.softplus(raw)
+    below = middle - steps[:, :median].flip(1).cumsum(dim=1).flip(1)
+    above = middle + steps[:, median + 1 :].cumsum(dim=1)
+    return torch.cat([below, middle, above], dim=1)
+
+
+def outwards(quantiles: Tensor, median: int) -> Tensor:
+    """Bring quantiles [B, Q] that were moved one by one back into order, by widening alone."""
+    below = quantiles[:, : median + 1].flip(1).cummin(dim=1).values.flip(1)
+    above = quantiles[:, median:].cummax(dim=1).values
+    return torch.cat([below, above[:, 1:]], dim=1)
+
+
 def _means(batch: Batch, single: Tensor, context: Tensor) -> Tensor:
     """Average the ASVs of each sample in three ways [B, 3 D].
 
@@ -301,7 +355,7 @@ def build(spec: ModelSpec) -> nn.Module:
     if spec.kind == ENCODER:
         return SequenceEncoder(spec.model)
     kept = spec.neighbours and Neighbours(spec.neighbours, spec.model.embedding_dim)
-    return SequencePredictor(spec.model, spec.n_outputs, kept)
+    return SequencePredictor(spec.model, spec.n_outputs, kept, spec.quantiles)
 
 
 def save_memory(model: nn.Module, config: TrainConfig) -> None:

@@ -1,6 +1,6 @@
 """One run: a model, its data and what it is to learn become a model that can be kept.
 
-Shapes: N samples, C outputs.
+Shapes: N samples, C outputs, Q quantiles.
 """
 
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from q2_aam.core import inference
+from q2_aam.core import inference, quantiles
 from q2_aam.core.checkpoint import SavedModel
 from q2_aam.core.comparison import DiversityComparison
 from q2_aam.core.config import DataConfig, Settings
@@ -19,7 +19,7 @@ from q2_aam.core.fit import fit
 from q2_aam.core.losses import Objective, class_factors
 from q2_aam.core.metrics import ClassificationMetrics, RegressionMetrics
 from q2_aam.core.model import SequencePredictor, build, save_memory
-from q2_aam.core.neighbours import Known, Neighbours, best_blend, remember
+from q2_aam.core.neighbours import Known, Neighbours, best_blend, mix, remember
 from q2_aam.core.rundir import fingerprint, run_directory
 from q2_aam.core.spec import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec
 from q2_aam.core.table import SampleTable, stack
@@ -114,9 +114,8 @@ def train_model(
         )
         name = BAR_NAMES[spec.kind]
         result = fit(module, settings, directory, bar_name=name, progress=monitor.progress)
-        if spec.target is not None and settings.fine_tuning.stored_samples > 0:
-            model.neighbours = _neighbours(model, settings, spec, run)
-            spec = replace(spec, neighbours=model.neighbours.info)
+        if spec.target is not None:
+            spec = _complete(model, settings, spec, run)
     return SavedModel(spec, model.state_dict(), result.history, result.event_files)
 
 
@@ -129,12 +128,66 @@ def _adapt(model: SequencePredictor, table: SampleTable, settings: Settings) -> 
     model.adapt(batch, asvs[batch.asvs])
 
 
+def _complete(
+    model: SequencePredictor, settings: Settings, spec: ModelSpec, run: RunData
+) -> ModelSpec:
+    """Add to a trained model what is not learnt by gradients; return its new specification."""
+    before = None
+    if spec.quantiles and run.validation is not None:
+        before = inference.predict_quantiles(model, run.validation.table, settings.data)
+    moved = 0.0
+    if settings.fine_tuning.stored_samples > 0:
+        model.neighbours, moved = _neighbours(model, settings, spec, run)
+        spec = replace(spec, neighbours=model.neighbours.info)
+    if spec.quantiles:
+        _calibrate(model, spec.quantiles, before, moved, run)
+    return spec
+
+
+def _calibrate(model: SequencePredictor, levels, before, moved, run: RunData) -> None:
+    """Make quantiles hold for samples that were not trained on.
+
+    Parameters
+    ----------
+    levels : tuple of float
+    before : Tensor of shape (N, Q), optional
+        What the transformer alone says of the validation samples.
+    moved : ndarray of shape (N, 1), or 0
+        By how much the comparison with training samples moves its predictions.
+    """
+    if before is None:
+        log.warning(
+            "Without validation samples (test_size 0) the quantiles are not calibrated: fewer "
+            "values than promised may lie between them."
+        )
+        return
+    true, fewest = run.validation.targets, quantiles.fewest_samples(levels)
+    if len(true) < fewest:
+        log.warning(
+            "The quantiles %g and %g take %d validation samples to calibrate, and there are %d: "
+            "raise test_size, give more samples, or choose quantiles nearer to 0.5.",
+            levels[0],
+            levels[-1],
+            fewest,
+            len(true),
+        )
+    by = quantiles.corrections(before.double().numpy() + moved, true.astype(float), levels)
+    model.calibration.copy_(torch.from_numpy(by))
+
+
 def _neighbours(
     model: SequencePredictor, settings: Settings, spec: ModelSpec, run: RunData
-) -> Neighbours:
+) -> tuple[Neighbours, np.ndarray | float]:
     """Keep samples to compare others with, and find out how much the comparison is worth.
 
     Its worth is measured on the validation samples before they are kept themselves.
+
+    Returns
+    -------
+    Neighbours
+    ndarray of shape (N, C), or 0
+        By how much the comparison with training samples moves predictions of the validation
+        samples.
     """
     training = _known(model, run.training(0), settings.data)
     factors = None
@@ -142,7 +195,7 @@ def _neighbours(
         factors = class_factors(settings.fine_tuning, training.target, spec.n_outputs)
     training = _sampled(training, settings)
     if run.validation is None:
-        return remember(training, factors, UNTRIED_BLEND)
+        return remember(training, factors, UNTRIED_BLEND), 0.0
     held = _known(model, run.validation, settings.data)
     by_model = inference.predict(model, held.table, settings.data).numpy()
     tried = remember(training, factors, 1.0)
@@ -154,7 +207,8 @@ def _neighbours(
         np.concatenate([training.embeddings, held.embeddings]),
         np.concatenate([training.target, held.target]),
     )
-    return remember(_sampled(together, settings), factors, blend)
+    moved = mix(by_model, by_neighbours, blend * found) - by_model
+    return remember(_sampled(together, settings), factors, blend), moved
 
 
 def _known(model, part: Pass, data: DataConfig) -> Known:

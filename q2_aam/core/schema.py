@@ -50,7 +50,7 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
     config = spec.model
     shapes = _encoder(config)
     if spec.kind != ENCODER:
-        shapes = _under("base_model", shapes) | _predictor(config, spec.n_outputs)
+        shapes = _under("base_model", shapes) | _predictor(spec)
     tensors = {name: TensorInfo("F32", shape) for name, shape in shapes.items()}
     if spec.neighbours is not None:
         tensors |= _under("neighbours", _neighbours(spec.neighbours, config.embedding_dim))
@@ -80,14 +80,17 @@ def _encoder(config):
     return shapes | _under("diversity", _linear(d, 1))
 
 
-def _predictor(config, n_outputs):
-    d = config.embedding_dim
+def _predictor(spec):
+    config, d = spec.model, spec.model.embedding_dim
+    n_outputs = len(spec.quantiles) or spec.n_outputs
     shapes = _under("count_encoder", _transformer(config)) | _under("abundance", _linear(d, 1))
     shapes |= _under("target_encoder", _transformer(config))
     shapes |= _under("pooling", _pooling(config))
     shapes |= _under("head", _linear(d, n_outputs))
     for name, width in ("asv_scale", d), ("mean_scale", N_MEANS * d):
         shapes |= {f"{name}.mean": (width,), f"{name}.deviation": (width,)}
+    if spec.quantiles:
+        shapes["calibration"] = (n_outputs,)
     return shapes | _under("mean_head", _linear(N_MEANS * d, n_outputs))
 
 

@@ -226,10 +226,15 @@ class ModelSpec:
 
     @property
     def n_outputs(self) -> int:
-        """Numbers predicted for a sample by the head: none, one, or one a class."""
+        """Numbers predicted for a sample: none, one, or one a class."""
         if self.target is None:
             return 0
         return len(self.target.classes) if isinstance(self.target, CategoricalTarget) else 1
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Quantiles that the head predicts of a numeric target, if it does."""
+        return () if self.fine_tuning is None else self.fine_tuning.levels
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as nested dictionaries of JSON values."""

@@ -212,6 +212,7 @@ def test_restored_nucleotides_are_those_under_the_mask(table, predictor):
     [
         (ENCODER, None, None),
         (REGRESSOR, RegressionConfig(), NumericTarget("age")),
+        (REGRESSOR, RegressionConfig(loss_type="quantile"), NumericTarget("age")),
         (CLASSIFIER, ClassificationConfig(), CategoricalTarget("site", ("a", "b", "c"))),
     ],
 )
