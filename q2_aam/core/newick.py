@@ -39,7 +39,7 @@ class Newick:
     Parameters
     ----------
     tree : bp.BP
-        Has the names of these tips only, in a form of its own.
+        Has the names of these tips only, in a form of its own; its root has no length.
     n_tips : int
         Number of all tips.
     names : tuple of str
@@ -227,7 +227,7 @@ def _check_lengths(text: _Text) -> None:
     ends = text.ends[given]
     lengths = np.fromiter(map(_number, text.parts(ends)), float, len(ends))
     wrong = ~np.isfinite(lengths) | (lengths < 0)
-    if given[-1]:  # the root's branch is not used, but it must be a number for bp
+    if given[-1]:  # the root's branch is not used, but what is no number is no length
         wrong[-1] = np.isnan(lengths[-1])
     if wrong.any():
         first = ends[wrong][:1]
@@ -254,14 +254,17 @@ def _find_tips(text: _Text, wanted) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def _without_names(text: _Text, kept: np.ndarray) -> str:
-    """Leave out all names but those of some tips."""
+    """Leave out all names but those of some tips, and the root's length.
+
+    `bp` would add the root's length to the branch below where it collapses a root of one child.
+    """
     dropped = np.setdiff1d(text.labels, text.tips[kept], assume_unique=True)
     dropped = dropped[text.starts[dropped] < text.places[dropped]]
-    within = np.zeros(len(text.raw), dtype=np.int8)
+    within = np.zeros(text.places[text.labels[-1]], dtype=np.int8)
     within[text.starts[dropped]] = 1
-    within[text.places[dropped]] = -1
+    within[text.places[dropped[dropped != text.labels[-1]]]] = -1
     np.cumsum(within, out=within)
-    return text.raw[within == 0].tobytes().decode("utf-8")
+    return text.raw[: len(within)][within == 0].tobytes().decode("utf-8") + ";"
 
 
 def _unreadable(found: str) -> ValueError:

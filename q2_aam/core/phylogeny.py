@@ -106,7 +106,7 @@ def pruned_newick(path: str | Path, feature_ids: Sequence[str]) -> str:
         else:
             node = above.pop()
             fork = ")" if place > node + 1 else ""
-            parts.append(f"{fork}:{tree.length(node)!r}" if above else f"{fork};")
+            parts.append(f"{fork}:{float(tree.length(node))!r}" if above else f"{fork};")
     return "".join(parts)
 
 

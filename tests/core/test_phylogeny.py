@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from q2_aam.core.newick import read_newick
-from q2_aam.core.phylogeny import BranchTable, missing_features
+from q2_aam.core.phylogeny import BranchTable, missing_features, pruned_newick
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def diversities(branches):
     [
         pytest.param("((a:1,b:2):3,c:4);", {"a": 4, "b": 5, "c": 4}, id="plain"),
         pytest.param("((a:1,b:2):3,c:4)root:9;", {"a": 4, "c": 4}, id="root-with-length"),
+        pytest.param("((a:1,b:2):3,c:4)root:9;", {"a": 4, "b": 5}, id="root-length-one-side"),
         pytest.param("((a:1,b:2):3,c:4)'the root';", {"a": 4, "c": 4}, id="root-with-name"),
         pytest.param("(a:1,b:2,c:3,d:4,e:5);", {"b": 2, "e": 5}, id="multifurcation"),
         pytest.param("((((a:1):1):1,b:2):3);", {"a": 6, "b": 5}, id="unary-nodes"),
@@ -162,6 +163,21 @@ def test_missing_features_lists_them_in_order(write):
     path = write("('it''s':1,a%20b:2,c:3);")
     assert missing_features(path, ["z", "c", "a b", "y", "it's", "a%20b"]) == ["z", "a b", "y"]
     assert missing_features(path, ["a b", "it's"]) == []
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        (["c", "d d", "b c", "a"], "(((f3:1e-07,f2:2.0):3.0,f1:2.123456789012):1.0,f0:4.0);"),
+        (["a", "b c"], "((f0:1e-07,f1:2.0):4.0);"),
+        (["a"], "(f0:4.0000001);"),
+    ],
+)
+def test_pruned_newick_leads_to_the_features(write, features, expected):
+    path = write("(((a:1e-7,'b c':2)x:3,(x:1,d%20d:0.123456789012):2):1,c:4)r:7;")
+    assert pruned_newick(path, features) == expected
+    with pytest.raises(ValueError, match=r"1 of 2 features .* such as 'z'"):
+        pruned_newick(path, ["a", "z"])
 
 
 def test_read_newick_keeps_the_names_of_tips_asked_for_only(write):
