@@ -4,6 +4,7 @@ Shapes: B samples, S ASVs of the largest of them, U distinct ASVs in the batch, 
 some of them, L nucleotides, R reference samples, K of these that ride along with a batch.
 """
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -19,6 +20,9 @@ from q2_aam.core.table import SampleTable
 
 MASKED_SHARE = 0.25
 """Share of the distinct ASVs of a batch of which a masked copy is made for the nucleotide loss."""
+
+AT_REST = (0,)
+"""Root of the random draws of a model that is not in training, which are always the same."""
 
 SORTED_BATCHES = 16
 """Batches of a shuffled run of samples within which samples of like size are put together."""
@@ -167,7 +171,7 @@ class BatchDataset(Dataset):
         plan: list[np.ndarray],
         data: DataConfig,
         *,
-        seed: tuple[int, ...] = (0,),
+        seed: tuple[int, ...] = AT_REST,
         masked: bool = False,
         targets: np.ndarray | None = None,
         unifrac: Callable | None = None,
@@ -189,7 +193,7 @@ class BatchDataset(Dataset):
         if self.join and self.references is not None:
             epoch = self.seed[-1]
             rows = self.references.join(rows, epoch * len(self.plan) + i)
-        counts = limit_asvs(self.table.counts[rows], self.data, rng)
+        counts = limit_asvs(self.table, rows, self.data, self.seed)
         batch = collate(self.table, rows, counts)
         if self.masked:
             batch = replace(batch, **mask_nucleotides(batch.tokens.numpy(), self.data, rng))
@@ -208,8 +212,23 @@ class BatchDataset(Dataset):
         return labels
 
 
-def limit_asvs(counts: csr_matrix, data: DataConfig, rng) -> csr_matrix:
-    """Keep at most ``token_limit`` ASVs of each sample, chosen by ``asv_sampling``."""
+def limit_asvs(table: SampleTable, rows, data: DataConfig, seed: tuple[int, ...]) -> csr_matrix:
+    """Keep at most ``token_limit`` ASVs of each sample, chosen by ``asv_sampling``.
+
+    Parameters
+    ----------
+    table : SampleTable
+    rows : ndarray of shape (B,)
+    data : DataConfig
+    seed : tuple of int
+        Root of random draws. A sample's draw depends on this and its id only, so it is the same
+        in whatever batch the sample lies.
+
+    Returns
+    -------
+    csr_matrix of shape (B, n_features)
+    """
+    counts = table.counts[rows]
     richness = np.diff(counts.indptr)
     if not len(richness) or richness.max() <= data.token_limit:
         return counts
@@ -221,7 +240,8 @@ def limit_asvs(counts: csr_matrix, data: DataConfig, rng) -> csr_matrix:
         elif data.asv_sampling == "first":
             order = np.arange(richness[i])
         else:
-            order = rng.permutation(richness[i])
+            name = zlib.crc32(table.sample_ids[rows[i]].encode())
+            order = np.random.default_rng([*seed, name, 0xA5F5]).permutation(richness[i])
         keep[span.start + order[data.token_limit :]] = False
     indptr = np.concatenate([[0], np.cumsum(keep)])[counts.indptr]
     return csr_matrix((counts.data[keep], counts.indices[keep], indptr), shape=counts.shape)

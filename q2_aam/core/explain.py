@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from q2_aam.core import inference
 from q2_aam.core.config import DataConfig
-from q2_aam.core.dataset import Batch, BatchDataset, limit_asvs, plan_batches
+from q2_aam.core.dataset import AT_REST, Batch, BatchDataset, limit_asvs, plan_batches
 from q2_aam.core.table import SampleTable
 from q2_aam.core.target import NumericTarget
 
@@ -99,7 +99,7 @@ def occlude(
         Prediction with the ASV minus that without it. ASVs that were not removed have no entry;
         nor has an ASV that is the only one of its sample.
     """
-    counts = csr_matrix(limit_asvs(table.counts, data, np.random.default_rng(0)))
+    counts = limit_asvs(table, np.arange(table.n_samples), data, AT_REST)
     predict = _predictor(model, table, data)
     answers = predict(counts)
     chosen = question.chosen(answers)

@@ -45,30 +45,48 @@ def test_collate_pads_to_the_batch_only(table):
     assert collate(table, rows, table.counts[rows]).counts.shape[1] == table.richness[rows].max()
 
 
+def limited(table, data, rows=None, seed=(0,)):
+    return limit_asvs(table, np.arange(table.n_samples) if rows is None else rows, data, seed)
+
+
 @pytest.mark.parametrize("how", ["abundance", "first", "random"])
 def test_limit_asvs_keeps_as_many(table, how):
-    data = DataConfig(token_limit=4, asv_sampling=how)
-    limited = limit_asvs(table.counts, data, np.random.default_rng(0))
-    assert np.array_equal(np.diff(limited.indptr), np.minimum(table.richness, 4))
+    kept = limited(table, DataConfig(token_limit=4, asv_sampling=how))
+    assert np.array_equal(np.diff(kept.indptr), np.minimum(table.richness, 4))
+    changed = kept.toarray() != table.counts.toarray()
+    assert not kept.toarray()[changed].any()
 
 
 def test_limit_asvs_by_abundance_keeps_the_most_abundant(table):
-    limited = limit_asvs(table.counts, DataConfig(token_limit=4), None)
-    for before, after in zip(table.counts, limited, strict=True):
+    for before, after in zip(table.counts, limited(table, DataConfig(token_limit=4)), strict=True):
         left_out = np.setdiff1d(before.indices, after.indices)
         assert before[:, left_out].toarray().max(initial=0) <= after.data.min()
 
 
 def test_limit_asvs_first_is_the_order_of_sequences(table):
-    data = DataConfig(token_limit=4, asv_sampling="first")
-    limited = limit_asvs(table.counts, data, None)
-    assert np.array_equal(limited[0].indices, table.counts[0].indices[:4])
+    kept = limited(table, DataConfig(token_limit=4, asv_sampling="first"))
+    assert np.array_equal(kept[0].indices, table.counts[0].indices[:4])
 
 
-def test_limit_asvs_random_differs_between_draws(table):
+def test_limit_asvs_random_differs_between_epochs(table):
     data = DataConfig(token_limit=4, asv_sampling="random")
-    draws = [limit_asvs(table.counts, data, np.random.default_rng(s)).indices for s in (0, 1)]
+    draws = [limited(table, data, seed=(0, epoch)).indices for epoch in (0, 1)]
     assert not np.array_equal(*draws)
+
+
+def test_limit_asvs_random_keeps_each_asv_as_often(table):
+    data, row = DataConfig(token_limit=3, asv_sampling="random"), int(table.richness.argmax())
+    draws = [limited(table, data, [row], seed=(i,)).indices for i in range(600)]
+    shares = np.bincount(np.concatenate(draws))[table.counts[row].indices] / 600
+    expected = 3 / table.richness[row]
+    assert np.abs(shares - expected).max() < 4 * np.sqrt(expected * (1 - expected) / 600)
+
+
+@pytest.mark.parametrize("how", ["abundance", "first", "random"])
+def test_limit_asvs_of_a_sample_does_not_depend_on_its_batch(table, how):
+    data = DataConfig(token_limit=4, asv_sampling=how)
+    together, alone = limited(table, data, [9, 5, 20]), limited(table, data, [5])
+    assert np.array_equal(together[1].toarray(), alone.toarray())
 
 
 @pytest.mark.parametrize("strategy", ["random", "span"])
