@@ -29,7 +29,7 @@ CORE_ORDER = [
     ["spec", "phylogeny"],
     ["schema", "unifrac", "history", "kernel_regression"],
     ["weights_file", "dataset", "layers"],
-    ["artifact", "neighbours"],
+    ["artifact", "neighbours", "reader"],
     ["model"],
     ["losses", "comparison", "inference", "optim", "metrics", "device", "callbacks"],
     ["checkpoint", "training", "explain"],

@@ -220,6 +220,14 @@ class TargetConfig(Config):
         low=0,
         high=20_000,
     )
+    ensemble: int = option(
+        1,
+        "So many networks read the target side by side from the same encoder, each from random "
+        "weights of its own, and their answers are averaged: often a little better, and that much "
+        "more to train above the encoder.",
+        low=1,
+        high=16,
+    )
     count_penalty: float = option(1.0, "Weight of the loss on ASV abundances.", low=0.0)
     target_penalty: float = option(1.0, "Weight of the loss on the target.", low=0.0)
 

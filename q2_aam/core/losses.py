@@ -69,8 +69,10 @@ class Objective:
         """Compute the losses of a batch; unifrac are predicted and true values of one shape."""
         target = uni = nuc = count = None
         if self.target_penalty and self.target_loss is not None:
-            said = output.target if output.quantiles is None else output.quantiles
-            target = self.target_loss(said, batch.target)
+            # Each for itself: averaged answers would have them learn each other's mistakes.
+            opinions = output.opinions or (output.target,)
+            each = [self.target_loss(said, batch.target) for said in opinions]
+            target = torch.stack(each).mean()
         if self.penalty and unifrac is not None:
             uni = unifrac_loss(*unifrac) / self.unifrac_variance
         if self.nuc_penalty and output.nucleotides is not None:

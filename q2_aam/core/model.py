@@ -18,6 +18,7 @@ from q2_aam.core.dataset import Batch
 from q2_aam.core.layers import Pooling, Standardise, Transformer
 from q2_aam.core.neighbours import Neighbours, mix
 from q2_aam.core.quantiles import MEDIAN
+from q2_aam.core.reader import TargetReader, average_logits, in_order, means_of, outwards
 from q2_aam.core.schema import N_MEANS, NEIGHBOURHOOD
 from q2_aam.core.spec import ENCODER, ModelSpec
 
@@ -41,6 +42,8 @@ class Output:
         the classes.
     quantiles : Tensor of shape (B, Q), optional
         Quantiles of the learnt value, where the model has learnt them.
+    opinions : tuple of Tensor of shape (B, C) or (B, Q)
+        What each network says that reads the target; `target` and `quantiles` are their average.
     """
 
     embedding: Tensor | None = None
@@ -49,6 +52,7 @@ class Output:
     abundance: Tensor | None = None
     target: Tensor | None = None
     quantiles: Tensor | None = None
+    opinions: tuple[Tensor, ...] = ()
 
 
 class ASVEncoder(nn.Module):
@@ -197,11 +201,10 @@ class SequenceEncoder(nn.Module):
         return 2 * torch.sigmoid(self.log_scale.exp() * radius) - 1
 
 
-class SequencePredictor(nn.Module):
-    """An encoder with a target: a number, or logits of classes.
+class SequencePredictor(TargetReader):
+    """An encoder with a target: a number, its quantiles, or logits of classes.
 
-    The target is read twice: by a transformer over the ASVs of the sample, and by a linear layer
-    over three means of them, which learns from few samples.
+    It reads the target itself, and has others beside it do so where answers are to be averaged.
 
     Parameters
     ----------
@@ -212,6 +215,8 @@ class SequencePredictor(nn.Module):
         Training samples kept to compare others with.
     levels : tuple of float
         Quantiles to predict of a number, the median among them; empty for the number alone.
+    ensemble : int
+        How many read the target.
     """
 
     def __init__(
@@ -220,21 +225,18 @@ class SequencePredictor(nn.Module):
         n_outputs: int,
         neighbours: Neighbours | None = None,
         levels: tuple[float, ...] = (),
+        ensemble: int = 1,
     ):
-        super().__init__()
+        nn.Module.__init__(self)  # the layers that read are made in their turn, below
         dim, heads = config.embedding_dim, config.attention_heads
         layers, width = config.attention_layers, len(levels) or n_outputs
         self.base_model = SequenceEncoder(config)
         self.count_encoder = Transformer(dim, heads, layers, config.dropout)
         self.abundance = nn.Linear(dim, 1)
         self.asv_scale = Standardise(dim)
-        self.target_encoder = Transformer(dim, heads, layers, config.dropout)
-        self.pooling = Pooling(dim, heads)
-        self.head = nn.Linear(dim, width)
+        self.make_layers(config, width)
         self.mean_scale = Standardise(N_MEANS * dim)
-        self.mean_head = nn.Linear(N_MEANS * dim, width)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.mean_head.weight)
+        self.others = nn.ModuleList(TargetReader(config, width) for _ in range(ensemble - 1))
         self.categorical = n_outputs > 1
         self.median = levels.index(MEDIAN) if levels else None
         if levels:  # what samples not trained on tell to add to each quantile
@@ -263,11 +265,14 @@ class SequencePredictor(nn.Module):
         said = self.base_model.summarise(batch, context, with_embedding)
         if with_abundance:
             said = replace(said, abundance=self._abundance(single, batch.mask))
-        target = self._target(batch, single, context)
+        opinions = self._opinions(batch, single, context)
+        said = replace(said, opinions=opinions)
+        if self.categorical:
+            return replace(said, target=average_logits(opinions))
+        answer = torch.stack(opinions).mean(dim=0)
         if self.median is None:
-            return replace(said, target=target)
-        quantiles = in_order(target, self.median)
-        return replace(said, target=quantiles[:, self.median, None], quantiles=quantiles)
+            return replace(said, target=answer)
+        return replace(said, target=answer[:, self.median, None], quantiles=answer)
 
     def predict(self, batch: Batch, asvs: Tensor | None = None) -> Tensor:
         """Give the final answer for the samples of a batch, the samples kept included.
@@ -306,48 +311,19 @@ class SequencePredictor(nn.Module):
         with torch.no_grad():
             single, context = self.base_model.read(batch, asvs)
             self.asv_scale.fit((single + context)[batch.counts > 0])
-            self.mean_scale.fit(_means(batch, single, context))
+            self.mean_scale.fit(means_of(batch, single, context))
 
     def _abundance(self, single: Tensor, mask: Tensor | None) -> Tensor:
         logits = self.abundance(self.count_encoder(single, mask)).squeeze(-1)
         return logits if mask is None else logits.masked_fill(~mask, float("-inf"))
 
-    def _target(self, batch: Batch, single: Tensor, context: Tensor) -> Tensor:
-        mask = batch.mask
-        tokens = self.target_encoder(self.asv_scale(single + context), mask)
-        means = self.mean_scale(_means(batch, single, context))
-        return self.head(self.pooling(tokens, mask)) + self.mean_head(means)
-
-
-def in_order(raw: Tensor, median: int) -> Tensor:
-    """Make quantiles of any numbers [B, Q]: the median, and positive steps up and down from it.
-
-    So they cannot cross, whatever the weights are.
-    """
-    raw = raw.float()
-    middle, steps = raw[:, median, None], nn.functional.softplus(raw)
-    below = middle - steps[:, :median].flip(1).cumsum(dim=1).flip(1)
-    above = middle + steps[:, median + 1 :].cumsum(dim=1)
-    return torch.cat([below, middle, above], dim=1)
-
-
-def outwards(quantiles: Tensor, median: int) -> Tensor:
-    """Bring quantiles [B, Q] that were moved one by one back into order, by widening alone."""
-    below = quantiles[:, : median + 1].flip(1).cummin(dim=1).values.flip(1)
-    above = quantiles[:, median:].cummax(dim=1).values
-    return torch.cat([below, above[:, 1:]], dim=1)
-
-
-def _means(batch: Batch, single: Tensor, context: Tensor) -> Tensor:
-    """Average the ASVs of each sample in three ways [B, 3 D].
-
-    Those in context by presence and by abundance, those by themselves by the square root of it.
-    """
-    share = batch.counts / batch.counts.sum(dim=1, keepdim=True)
-    ways = ((share > 0).to(share), context), (share, context), (share.sqrt(), single)
-    return torch.cat(
-        [torch.einsum("bs,bsd->bd", w / w.sum(dim=1, keepdim=True), x) for w, x in ways], dim=1
-    )
+    def _opinions(self, batch: Batch, single: Tensor, context: Tensor) -> tuple[Tensor, ...]:
+        asvs = self.asv_scale(single + context)
+        means = self.mean_scale(means_of(batch, single, context))
+        said = [each.opinion(asvs, batch.mask, means) for each in (self, *self.others)]
+        if self.median is not None:
+            said = [in_order(raw, self.median) for raw in said]
+        return tuple(said)
 
 
 def build(spec: ModelSpec) -> nn.Module:
@@ -355,7 +331,7 @@ def build(spec: ModelSpec) -> nn.Module:
     if spec.kind == ENCODER:
         return SequenceEncoder(spec.model)
     kept = spec.neighbours and Neighbours(spec.neighbours, spec.model.embedding_dim)
-    return SequencePredictor(spec.model, spec.n_outputs, kept, spec.quantiles)
+    return SequencePredictor(spec.model, spec.n_outputs, kept, spec.quantiles, spec.ensemble)
 
 
 def save_memory(model: nn.Module, config: TrainConfig) -> None:

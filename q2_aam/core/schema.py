@@ -84,14 +84,17 @@ def _predictor(spec):
     config, d = spec.model, spec.model.embedding_dim
     n_outputs = len(spec.quantiles) or spec.n_outputs
     shapes = _under("count_encoder", _transformer(config)) | _under("abundance", _linear(d, 1))
-    shapes |= _under("target_encoder", _transformer(config))
-    shapes |= _under("pooling", _pooling(config))
-    shapes |= _under("head", _linear(d, n_outputs))
+    reader = _under("target_encoder", _transformer(config)) | _under("pooling", _pooling(config))
+    reader |= _under("head", _linear(d, n_outputs))
+    reader |= _under("mean_head", _linear(N_MEANS * d, n_outputs))
+    shapes |= reader
+    for i in range(spec.ensemble - 1):
+        shapes |= _under(f"others.{i}", reader)
     for name, width in ("asv_scale", d), ("mean_scale", N_MEANS * d):
         shapes |= {f"{name}.mean": (width,), f"{name}.deviation": (width,)}
     if spec.quantiles:
         shapes["calibration"] = (n_outputs,)
-    return shapes | _under("mean_head", _linear(N_MEANS * d, n_outputs))
+    return shapes
 
 
 def _neighbours(info, d):

@@ -236,6 +236,11 @@ class ModelSpec:
         """Quantiles that the head predicts of a numeric target, if it does."""
         return () if self.fine_tuning is None else self.fine_tuning.levels
 
+    @property
+    def ensemble(self) -> int:
+        """Networks that read the target, whose answers are averaged; none of an encoder."""
+        return 0 if self.fine_tuning is None else self.fine_tuning.ensemble
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as nested dictionaries of JSON values."""
         parts = {name: getattr(self, name) for name in _SECTIONS}

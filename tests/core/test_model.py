@@ -214,6 +214,7 @@ def test_restored_nucleotides_are_those_under_the_mask(table, predictor):
         (REGRESSOR, RegressionConfig(), NumericTarget("age")),
         (REGRESSOR, RegressionConfig(loss_type="quantile"), NumericTarget("age")),
         (CLASSIFIER, ClassificationConfig(), CategoricalTarget("site", ("a", "b", "c"))),
+        (CLASSIFIER, ClassificationConfig(ensemble=3), CategoricalTarget("site", ("a", "b"))),
     ],
 )
 @pytest.mark.parametrize("config", [SMALL, ModelConfig(embedding_dim=24, attention_layers=1)])

@@ -13,8 +13,8 @@ from sklearn.metrics import mean_pinball_loss
 from q2_aam.core import api, checkpoint, quantiles
 from q2_aam.core.config import RegressionConfig
 from q2_aam.core.losses import quantile_loss
-from q2_aam.core.model import in_order, outwards
 from q2_aam.core.options import OptionError
+from q2_aam.core.reader import in_order, outwards
 
 LEVELS = (0.05, 0.25, 0.5, 0.95)
 NUMBERS = st.floats(-100, 100, width=32)
