@@ -18,7 +18,7 @@ from qiime2.plugins import aam
 
 from q2_aam._formats import AAMModelDirectoryFormat
 from q2_aam._visualizers import summarize_training
-from q2_aam.core import checkpoint
+from q2_aam.core import api, checkpoint
 from q2_aam.core.spec import CLASSIFIER, ENCODER, REGRESSOR
 
 NASTY = "a.b[0] 'c' \"d\" </script><img src=x onerror=alert(1)> & größe"
@@ -278,6 +278,22 @@ def test_summarize_training_of_a_model_without_validation(tmp_path):
     assert facts["Epoch that was kept"] == "1 (the last)"
     history = pd.read_csv(tmp_path / "v" / "history-1.tsv", sep="\t")
     assert history["train/total_loss"].tolist() == [2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("test_size", "said"),
+    [(0.25, "36, without those held out for validation"), (0.0, "48")],
+)
+def test_summarize_training_counts_the_samples_trained_on(
+    test_size, said, simulated, quick, tmp_path
+):
+    quick |= {"epochs": 1, "test_size": test_size}
+    model = api.train_regressor(simulated.table, simulated.metadata["age"], **quick)
+    checkpoint.save(model, tmp_path / "model")
+    (tmp_path / "page").mkdir()
+    summarize_training(str(tmp_path / "page"), [str(tmp_path / "model")])
+    text = (tmp_path / "page" / "index.html").read_text(encoding="ascii")
+    assert dict(cells(text, "What it is, and what it was trained on")[1:])["Samples"] == said
 
 
 def test_summarize_training_of_an_unchanging_metric_and_of_no_epoch(tmp_path):

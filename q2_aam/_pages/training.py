@@ -246,7 +246,8 @@ def _facts_of(model: Model) -> dict[str, str]:
     if isinstance(spec.target, CategoricalTarget):
         facts["Classes"] = _listed(spec.target.classes)
     facts |= {
-        "Samples": f"{reads.n_samples:,}, those held out for validation included",
+        "Samples": f"{reads.n_samples:,}"
+        + ", without those held out for validation" * model.was_validated,
         "ASVs": f"{reads.n_features:,}",
         "Sequences": f"{reads.longest} nucleotides"
         if reads.shortest == reads.longest
