@@ -62,6 +62,7 @@ def finish(chart, height: int, **datasets: Records) -> dict[str, Any]:
             labelLimit=130,
             titleLimit=300,
             labelOverlap=True,
+            labelSeparation=5,
         )
         .configure_legend(
             orient="top", labelFontSize=11, labelLimit=150, titleFontSize=12, symbolLimit=0
