@@ -32,12 +32,11 @@ from q2_aam.core.schema import tensor_shapes
 from q2_aam.core.spec import ModelSpec
 from q2_aam.core.strict_json import parse, require_keys
 
-CONFIG, WEIGHTS, HISTORY = "config.json", "weights.safetensors", "history.tsv"
+NAMES = CONFIG, WEIGHTS, HISTORY = "config.json", "weights.safetensors", "history.tsv"
 EVENTS = "tensorboard"
 EVENT_FILE = r"events\.out\.tfevents\.[^/\x00-\x1f\x7f]{1,200}"
 FORMAT_VERSION = 1
-MAX_CONFIG_BYTES = 4 * 2**20
-MAX_HISTORY_BYTES = 8 * 2**20
+MAX_CONFIG_BYTES = 2 * 2**20
 MAX_EVENT_FILES = 10_000
 MAX_TEXTS, MAX_TEXT = 100, 200
 MAX_MESSAGE = 600
@@ -157,7 +156,7 @@ def read_history(directory: str | Path) -> pd.DataFrame:
     ArtifactError
         If it is not a table of numbers with increasing epochs.
     """
-    data = _read(Path(directory) / HISTORY, MAX_HISTORY_BYTES)
+    data = _read(Path(directory) / HISTORY, history.MAX_BYTES)
     try:
         return history.parse(data)
     except ValueError as error:
@@ -246,7 +245,7 @@ def _check_weights(directory: Path, saved: SavedConfig, level: str) -> None:
 
 
 def _check_history(directory: Path, saved: SavedConfig, level: str) -> None:
-    data = _read(directory / HISTORY, MAX_HISTORY_BYTES)
+    data = _read(directory / HISTORY, history.MAX_BYTES)
     if level == "min":
         history.column_names(data)
         return
@@ -270,7 +269,7 @@ def _check_listing(directory: Path) -> None:
             f"{directory} {found}; a directory with {CONFIG}, {WEIGHTS} and {HISTORY} is needed, "
             "which 'qiime tools export' makes of a model artifact"
         )
-    _check_entries(directory, {CONFIG, WEIGHTS, HISTORY}.__contains__, at_most=4, folder=EVENTS)
+    _check_entries(directory, NAMES.__contains__, at_most=4, folder=EVENTS)
     if (directory / EVENTS).is_dir():
         _check_entries(directory / EVENTS, re.compile(EVENT_FILE).fullmatch, MAX_EVENT_FILES)
 
@@ -284,6 +283,8 @@ def _check_entries(directory: Path, belongs, at_most: int, folder: str | None = 
             as_it_should_be = entry.is_dir() if entry.name == folder else belongs(entry.name)
             if n >= at_most or not as_it_should_be:
                 raise ArtifactError(f"{name} does not belong into a model directory; remove it")
+            if entry.name != folder and not entry.is_file():
+                raise ArtifactError(f"{name} must be an ordinary file")
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 
+MAX_BYTES = 4 * 2**20
 MAX_COLUMNS = 500
 MAX_EPOCH = 2**53
 
@@ -16,6 +17,9 @@ _NAME = re.compile(r'[^\x00-\x1f\x7f"]{1,200}')
 
 def render(history: pd.DataFrame) -> bytes:
     """Write a history so that `parse` restores it exactly.
+
+    One that would have more than `MAX_BYTES`, as of tens of thousands of epochs, is thinned to
+    every other row, or every fourth and so on, and the last.
 
     Parameters
     ----------
@@ -31,7 +35,10 @@ def render(history: pd.DataFrame) -> bytes:
     lines = [list(history.columns) or ["epoch"]]
     for row in history.itertuples(index=False, name=None):
         lines.append([str(int(row[0])), *map(_cell, row[1:])])
-    data = "".join("\t".join(line) + "\n" for line in lines).encode("utf-8")
+    header, *rows = [("\t".join(line) + "\n").encode() for line in lines]
+    while len(header) + sum(map(len, rows)) > MAX_BYTES and len(rows) > 2:
+        rows = [*rows[:-1:2], rows[-1]]
+    data = b"".join([header, *rows])
     parse(data)
     return data
 

@@ -12,8 +12,9 @@ from q2_aam.core.strict_json import require_keys
 TRANSFORMS = option_infos(RegressionConfig)["target_transform"].choices
 MAX_LEARNT = 1e15
 """Largest value to learn, far below the root of what single precision holds (3e38)."""
-MAX_TEXT = 300_000
-"""Characters of all classes together, so that a model's config.json stays small."""
+MAX_NAME = 1000
+MAX_CLASSES, MAX_TEXT = 50_000, 300_000
+"""Number of classes and characters of all together, so that a model's config.json stays small."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,12 @@ class CategoricalTarget:
                 f"The classes of column '{self.column}' must be two or more different ones, found "
                 f"{', '.join(map(repr, self.classes[:5]))}."
             )
-        if sum(map(len, self.classes)) > MAX_TEXT:
+        if len(self.classes) > MAX_CLASSES or sum(map(len, self.classes)) > MAX_TEXT:
             raise ValueError(
                 f"The {len(self.classes)} classes of column '{self.column}', such as "
-                f"'{self.classes[0][:40]}', have more than {MAX_TEXT} characters in all; choose a "
-                "column of categories, not of identifiers or free text."
+                f"'{self.classes[0][:40]}', are more than {MAX_CLASSES} or have more than "
+                f"{MAX_TEXT} characters in all; choose a column of categories, not of identifiers "
+                "or free text."
             )
 
     @classmethod
@@ -189,8 +191,10 @@ class CategoricalTarget:
 
 def _check_text(value, what: str) -> None:
     """Refuse what a table of predictions could not hold."""
-    if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
-        raise ValueError(f"The {what} must be text, found {str(value)[:40]!r}.")
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
+        raise ValueError(
+            f"The {what} must be text of 1 to {MAX_NAME} characters, found {str(value)[:40]!r}."
+        )
     if any(ord(c) < 32 or ord(c) == 127 for c in value):
         raise ValueError(
             f"The {what} has a control character such as a tab or a line break: {value[:40]!r}; "

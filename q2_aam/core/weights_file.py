@@ -19,7 +19,9 @@ import numpy as np
 from q2_aam.core.schema import TensorInfo
 from q2_aam.core.strict_json import parse, require_keys
 
-MAX_HEADER_BYTES = 4 * 2**20
+MAX_HEADER_BYTES = 2**20
+"""The largest model that the options allow has a header of 0.6 MiB."""
+
 ITEM_BYTES = {"F32": 4, "I32": 4, "U8": 1}
 NUMPY_TYPES = {"F32": "<f4", "I32": "<i4", "U8": "u1"}
 BLOCK_BYTES = 4 * 2**20

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from q2_aam.core.history import MAX_COLUMNS, column_names, parse, render
+from q2_aam.core.history import MAX_BYTES, MAX_COLUMNS, column_names, parse, render
 
 
 @given(
@@ -26,6 +26,17 @@ def test_render_missing_values_are_empty():
 def test_render_of_nothing_is_a_header():
     assert render(pd.DataFrame()) == b"epoch\n"
     assert parse(b"epoch\n").empty
+
+
+def test_render_thins_what_is_too_long():
+    n, columns = 20_002, 12
+    values = np.random.default_rng(0).random((n, columns))
+    table = pd.DataFrame(values, columns=[f"val/{i}" for i in range(columns)])
+    table.insert(0, "epoch", np.arange(n))
+    data = render(table)
+    expected = table.iloc[[*range(0, n - 1, 2), n - 1]].reset_index(drop=True)
+    assert MAX_BYTES / 2 < len(data) <= MAX_BYTES
+    pd.testing.assert_frame_equal(parse(data), expected, check_exact=True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from q2_aam.core.target import MAX_TEXT, TRANSFORMS, CategoricalTarget, NumericTarget
+from q2_aam.core.target import (
+    MAX_CLASSES,
+    MAX_NAME,
+    MAX_TEXT,
+    TRANSFORMS,
+    CategoricalTarget,
+    NumericTarget,
+)
 
 VALUES = st.lists(st.integers(0, 10**6).map(lambda n: n / 7), min_size=2, unique=True)
 
@@ -79,9 +86,17 @@ def test_categorical_target_fit_refuses_one_class():
         CategoricalTarget.fit("site", ["skin", "skin"])
 
 
-def test_categorical_target_fit_refuses_free_text():
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"{i:0500}" for i in range(MAX_TEXT // 500 + 1)],
+        [str(i) for i in range(MAX_CLASSES + 1)],
+    ],
+    ids=["long", "many"],
+)
+def test_categorical_target_fit_refuses_free_text(values):
     with pytest.raises(ValueError, match="of categories, not of identifiers"):
-        CategoricalTarget.fit("notes", [f"{i:06}" for i in range(MAX_TEXT // 6 + 1)])
+        CategoricalTarget.fit("notes", values)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +105,10 @@ def test_categorical_target_fit_refuses_free_text():
         ([], "two or more different ones"),
         (["a"], "two or more different ones, found 'a'"),
         (["a", "a"], "two or more different ones, found 'a', 'a'"),
-        (["a", 1], "class of column 'site' must be text, found '1'"),
+        (["a", 1], "class of column 'site' must be text .* found '1'"),
         (["a", ["b"]], "must be text"),
         (["a", ""], "must be text"),
+        (["a", "b" * (MAX_NAME + 1)], "must be text of 1 to 1000 characters"),
         (["a", "b\nc"], "has a control character"),
         ("ab", "must be a list"),
     ],
