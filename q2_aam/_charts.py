@@ -183,7 +183,8 @@ def predicted_against_true(
     Parameters
     ----------
     points : records
-        Of ``sample``, ``true``, ``predicted``, ``residual``, ``group``.
+        Of ``sample``, ``true``, ``predicted``, ``residual``, ``group``, and, to be drawn with
+        their intervals, ``low`` and ``high``.
     ends : records
         Both ends of the line on which predictions would be right (``at``), and of the band
         around it (``low``, ``high``).
@@ -208,10 +209,10 @@ def predicted_against_true(
         len(points),
         groups,
     )
-    return finish(
-        alt.layer(band, diagonal, samples),
-        SQUARE, points=points, ends=ends,
-    )  # fmt: skip
+    bars = alt.Chart(_data("points")).mark_rule(aria=False, opacity=0.25, strokeWidth=1)
+    bars = bars.encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q")
+    bars = [bars] if points and "low" in points[0] else []
+    return finish(alt.layer(band, *bars, diagonal, samples), SQUARE, points=points, ends=ends)
 
 
 def residuals(points: Records, groups: Sequence[str], column: str) -> dict[str, Any]:

@@ -82,6 +82,36 @@ def regressor():
     return _as_artifact(_model("train_regressor", "age"))
 
 
+@lru_cache(maxsize=1)
+def _quantile_model():
+    from q2_aam.core import api
+
+    data = _simulation()
+    quantiles = {"loss_type": "quantile", "test_size": 0.4}
+    return api.train_regressor(data.table, data.metadata["age"], **quantiles, **SMALL)
+
+
+def quantile_regressor():
+    """Return a model that predicts quantiles of age."""
+    return _as_artifact(_quantile_model())
+
+
+def age_medians():
+    """Return predictions of age by the model that predicts quantiles."""
+    from q2_aam.core import api
+
+    ages = api.predict_regression(_simulation().table, _quantile_model())
+    return qiime2.Artifact.import_data("SampleData[RegressorPredictions]", ages)
+
+
+def age_intervals():
+    """Return quantiles of age."""
+    from q2_aam.core import api
+
+    found = api.predict_quantiles(_simulation().table, _quantile_model())
+    return qiime2.Artifact.import_data("SampleData[AAMIntervals]", found)
+
+
 def classifier():
     """Return a model that predicts site."""
     return _as_artifact(_model("train_classifier", "site"))
@@ -119,6 +149,9 @@ ARTIFACTS = {
     "encoder": encoder,
     "regressor": regressor,
     "classifier": classifier,
+    "quantile_regressor": quantile_regressor,
+    "age_medians": age_medians,
+    "age_intervals": age_intervals,
     "predicted_ages": predicted_ages,
     "predicted_sites": predicted_sites,
     "site_probabilities": site_probabilities,
@@ -192,6 +225,10 @@ _CALLS = {
     "predict_regression": (
         {**TABLE, "regressor": "regressor"},
         {"predictions": "predicted_ages"},
+    ),
+    "predict_intervals": (
+        {**TABLE, "regressor": "quantile_regressor"},
+        {"intervals": "age_intervals"},
     ),
     "predict_classification": ({**TABLE, "classifier": "classifier"}, PREDICTED_SITES),
     "merge_predictions": (
@@ -285,6 +322,13 @@ def _made_of(action, inputs, outputs, columns=None, parameters=None):
 
 EXAMPLES = {action: {action: _made_of(action, *call)} for action, call in _CALLS.items()}
 """Examples by the name of the action, each by its own name."""
+
+EXAMPLES["evaluate_regression"]["evaluate_intervals"] = _example(
+    "evaluate_regression",
+    {"predictions": "age_medians", "intervals": "age_intervals"},
+    {"visualization": "evaluation"},
+    {**AGE, "groups": "site"},
+)
 
 
 def attach(plugin):

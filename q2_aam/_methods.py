@@ -113,6 +113,21 @@ def predict_regression(
         )
 
 
+def predict_intervals(
+    table: biom.Table,
+    regressor: AAMModelDirectoryFormat,
+    sequences: DNAFASTAFormat = None,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Predict quantiles of a numeric column."""
+    from q2_aam.core import api
+
+    with _reporting():
+        return api.predict_quantiles(
+            table, _load(regressor), sequences=_path(sequences), device=device
+        )
+
+
 def predict_classification(
     table: biom.Table,
     classifier: AAMModelDirectoryFormat,

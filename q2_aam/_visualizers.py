@@ -21,13 +21,14 @@ def evaluate_regression(
     groups: qiime2.CategoricalMetadataColumn = None,
     missing_samples: str = "error",
     random_seed: int = 0,
+    intervals: pd.DataFrame = None,
 ) -> None:
     """Compare predicted with true values of a numeric column."""
     from q2_aam._pages import frame, regression
 
     by_group = None if groups is None else groups.to_series()
     page = regression.page(
-        predictions, metadata.to_series(), by_group, missing_samples, random_seed
+        predictions, metadata.to_series(), by_group, missing_samples, random_seed, intervals
     )
     frame.write(page, output_dir)
 

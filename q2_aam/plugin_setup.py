@@ -27,7 +27,7 @@ from q2_aam._parameters import (
     prediction_help,
     prediction_types,
 )
-from q2_aam._registration import explore, pipelines, visualizers
+from q2_aam._registration import explore, intervals, pipelines, visualizers
 from q2_aam._types import (
     AAMModel,
     SequenceClassifier,
@@ -218,6 +218,7 @@ plugin.methods.register_function(
     ),
 )
 
+intervals.register(plugin)
 visualizers.register(plugin)
 pipelines.register(plugin)
 explore.register(plugin)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam import _charts as charts
+from q2_aam._pages import intervals as of_intervals
 from q2_aam._pages import legend, samples
 from q2_aam._pages.frame import Download, Figure, Page, Section, Table, count, interval, number
 from q2_aam.core.metadata import check_numbers, with_values
@@ -19,10 +20,16 @@ LABELS = {
 COLOURED_GROUPS = 6
 CHART_GROUPS = 40
 WORST = 20
+THIN_LINES = " The thin upright lines are the predicted intervals of the samples."
 
 
 def page(
-    predictions: pd.Series, column: pd.Series, groups: pd.Series | None, missing: str, seed: int
+    predictions: pd.Series,
+    column: pd.Series,
+    groups: pd.Series | None,
+    missing: str,
+    seed: int,
+    intervals: pd.DataFrame | None = None,
 ) -> Page:
     """Compose the page.
 
@@ -37,11 +44,14 @@ def page(
     missing : {'error', 'ignore'}
         What to do with predicted samples without a value.
     seed : int
+    intervals : pandas.DataFrame, optional
+        Quantiles by sample id, a column a quantile.
 
     Raises
     ------
     ValueError
-        If predictions or values are no finite numbers, or samples lack values and may not.
+        If predictions or values are no finite numbers, samples lack values and may not, or
+        samples have no intervals.
     """
     true = check_numbers(samples.true_values(predictions, column, missing))
     predicted = _numeric(predictions).loc[true.index]
@@ -55,7 +65,11 @@ def page(
             n = count(int(table["group"].isna().sum()), "sample")
             notes.append(f"{n} without a group: scored with all, but not by group.")
     scores = regression_scores(true, predicted, seed)
-    sections = [_scores(scores), _samples(table, column.name, seed)]
+    if intervals is not None:
+        intervals = of_intervals.of_samples(intervals, table.index)
+        notes += of_intervals.notes(table, intervals)
+    sections = [_scores(scores), _samples(table, column.name, seed, intervals)]
+    lead = [_lead(scores, len(table), column.name)]
     downloads = {
         "scores.tsv": Download(samples.score_frame(scores), "the scores, with intervals"),
         "samples.tsv": Download(_samples_file(table), "every sample: true, predicted, residual"),
@@ -65,8 +79,12 @@ def page(
         sections.insert(1, _groups(by_group, table, groups.name))
         meaning = "the scores of each group"
         downloads["group-scores.tsv"] = Download(_group_file(by_group, table), meaning)
-    title = f"Predictions of {column.name}"
-    return Page(title, [_lead(scores, len(table), column.name)], sections, notes, downloads)
+    if intervals is not None:
+        held = of_intervals.coverage(table, intervals)
+        lead.append(of_intervals.lead(held))
+        sections.append(of_intervals.section(table, intervals, held))
+        downloads |= _interval_files(table, intervals, held)
+    return Page(f"Predictions of {column.name}", lead, sections, notes, downloads)
 
 
 def _numeric(predictions: pd.Series) -> pd.Series:
@@ -103,7 +121,9 @@ def _scores(scores: dict[str, Score]) -> Section:
     )
 
 
-def _samples(table: pd.DataFrame, column: str, seed: int) -> Section:
+def _samples(
+    table: pd.DataFrame, column: str, seed: int, intervals: pd.DataFrame | None = None
+) -> Section:
     shown = table.iloc[samples.drawn(len(table), seed)]
     groups = _coloured(table)
     if groups:
@@ -118,13 +138,17 @@ def _samples(table: pd.DataFrame, column: str, seed: int) -> Section:
         residual=shown["residual"],
         group=named,
     )
+    if intervals is not None:
+        ends = intervals.loc[shown.index]
+        bars = charts.records(low=ends.iloc[:, 0], high=ends.iloc[:, -1])
+        points = [point | bar for point, bar in zip(points, bars, strict=True)]
     low, high = np.percentile(table["residual"], [2.5, 97.5])
     scatter = Figure(
         "Predicted against true",
         charts.predicted_against_true(points, _band(table, low, high), groups, column),
         "On the dashed line, predictions would be exact. In the grey band lie 95% of the "
         f"samples: from {number(low)} to {number(high)} around the line."
-        f"{samples.how_many(len(table))}",
+        f"{'' if intervals is None else THIN_LINES}{samples.how_many(len(table))}",
         legend=legend.point_keys(groups),
     )
     bias = table["residual"].mean()
@@ -258,6 +282,15 @@ def _group_figure(by_group, sizes) -> Figure:
 
 def _samples_file(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="absolute").rename_axis("sample-id")
+
+
+def _interval_files(table, intervals, held) -> dict[str, Download]:
+    everything = _samples_file(table).join(intervals)
+    meaning = "every sample: true, predicted, residual, and the quantiles"
+    return {
+        "samples.tsv": Download(everything, meaning),
+        "coverage.tsv": Download(held.set_index("low"), "how well the intervals hold"),
+    }
 
 
 def _group_file(by_group, table: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from q2_types.sample_data import SampleData
 from qiime2.plugin import Categorical, Int, List, MetadataColumn, Numeric, Range
 
 from q2_aam import _visualizers
+from q2_aam._intervals import AAMIntervals
 from q2_aam._parameters import MISSING_SAMPLES
 from q2_aam._types import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
 
@@ -50,7 +51,10 @@ def _register_training(plugin):
 def _register_regression(plugin):
     plugin.visualizers.register_function(
         function=_visualizers.evaluate_regression,
-        inputs={"predictions": SampleData[RegressorPredictions]},
+        inputs={
+            "predictions": SampleData[RegressorPredictions],
+            "intervals": SampleData[AAMIntervals],
+        },
         parameters={
             "metadata": MetadataColumn[Numeric],
             "groups": MetadataColumn[Categorical],
@@ -59,7 +63,9 @@ def _register_regression(plugin):
         },
         input_descriptions={
             "predictions": "Predictions of samples that were not used in training, as "
-            "predict-regression makes them."
+            "predict-regression makes them.",
+            "intervals": "The intervals of these samples, as predict-intervals makes them with "
+            "the same model: shows how many true values lie in them, and how wide they are.",
         },
         parameter_descriptions={
             "metadata": "The true values: the column that was predicted.",

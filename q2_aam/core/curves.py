@@ -36,14 +36,15 @@ def calibration(confidence: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
     ).groupby("bin")
     table = rows.mean()
     table["n"] = rows.size()
-    table["low"], table["high"] = _wilson(table["accuracy"], table["n"])
+    table["low"], table["high"] = wilson(table["accuracy"], table["n"])
     table["least"] = table.index / CALIBRATION_BINS
     table["most"] = (table.index + 1) / CALIBRATION_BINS
     order = ["least", "most", "n", "confidence", "accuracy", "low", "high"]
     return table[order].reset_index(drop=True)
 
 
-def _wilson(share, n, z=1.959964):
+def wilson(share, n, z=1.959964):
+    """Return the ends of the 95% Wilson interval of a share among n, both arrays or numbers."""
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return middle - half, middle + half
