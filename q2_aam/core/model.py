@@ -336,7 +336,10 @@ def build(spec: ModelSpec) -> nn.Module:
 
 def save_memory(model: nn.Module, config: TrainConfig) -> None:
     """Set how much of the activations a model keeps in training; its results stay the same."""
-    model.base_model.asv_encoder.chunk_size = config.asv_chunk_size
     for module in model.modules():
         if isinstance(module, Transformer):
             module.recompute = config.gradient_checkpointing
+    reader = model.base_model.asv_encoder
+    reader.chunk_size = config.asv_chunk_size
+    # A chunk is recomputed as a whole; to recompute its layers within that would keep more.
+    reader.transformer.recompute &= config.asv_chunk_size is None

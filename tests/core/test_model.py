@@ -117,7 +117,14 @@ def test_asv_encoder_tells_sequences_apart(table, predictor):
     assert distances.min() > 1e-3
 
 
-@pytest.mark.parametrize("options", [{"asv_chunk_size": 5}, {"gradient_checkpointing": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"asv_chunk_size": 5},
+        {"gradient_checkpointing": True},
+        {"asv_chunk_size": 5, "gradient_checkpointing": True},
+    ],
+)
 def test_save_memory_changes_no_gradient(table, predictor, options):
     gradients = []
     for config in (TrainConfig(), TrainConfig(**options)):
