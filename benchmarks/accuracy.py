@@ -25,7 +25,7 @@ from sklearn.metrics import (
 
 from benchmarks import data
 from benchmarks._report import parser, report
-from q2_aam.core import api, checkpoint
+from q2_aam.core import api, checkpoint, quantiles
 
 OURS, UNSEEN, FOREST = "q2-aam", "q2-aam, ASVs never seen", "random forest"
 TREES = 500
@@ -67,6 +67,7 @@ def _train(data_set, values, fold, args):
     elif args.pretrain_epochs:
         encoder = _encoder(data_set, fold, args, common)
     train = api.train_classifier if _is_text(values) else api.train_regressor
+    own = {"loss_type": "quantile"} if args.quantiles and not _is_text(values) else {}
     return train(
         data_set.samples(values.index),
         values,
@@ -75,6 +76,8 @@ def _train(data_set, values, fold, args):
         freeze_base=encoder is not None and not args.joint,
         epochs=args.epochs,
         stored_samples=args.stored_samples,
+        ensemble=args.ensemble,
+        **own,
         monitor=api.Monitor(progress=args.progress),
         **common,
     )
@@ -101,9 +104,11 @@ def _encoder(data_set, fold, args, common):
 
 
 def _predict(model, data_set, ids, sequences=None):
-    """Return numbers, or a table of probabilities, by sample."""
+    """Return numbers, or a table of quantiles or of probabilities, by sample."""
     table = data_set.samples(ids)
     sequences = sequences or data_set.sequences
+    if model.spec.quantiles:
+        return api.predict_quantiles(table, model, sequences=sequences)
     if model.spec.kind == "SequenceRegressor":
         return api.predict_regression(table, model, sequences=sequences)
     return api.predict_classification(table, model, sequences=sequences)[1]
@@ -148,11 +153,21 @@ def _is_text(values) -> bool:
 def _row(name, values, parts, seconds) -> dict:
     pooled = pd.concat(parts)
     true = values[pooled.index]
-    scores = _class_scores(true, pooled.fillna(0.0)) if _is_text(values) else {
-        "R2": r2_score(true, pooled),
-        "MAE": mean_absolute_error(true, pooled),
-    }  # fmt: skip
+    scores = _class_scores(true, pooled.fillna(0.0)) if _is_text(values) else _scores(true, pooled)
     return {"model": name, "samples": len(true), **scores, "minutes": seconds / 60}
+
+
+def _scores(true, predicted) -> dict[str, float]:
+    """Score numbers, or quantiles: these also by how many values lie in the outermost interval."""
+    if isinstance(predicted, pd.Series):
+        return {"R2": r2_score(true, predicted), "MAE": mean_absolute_error(true, predicted)}
+    levels = quantiles.levels_of(predicted.columns)
+    widest = quantiles.coverage(predicted.to_numpy(), true.to_numpy(), levels).iloc[0]
+    return _scores(true, predicted[quantiles.names((quantiles.MEDIAN,))[0]]) | {
+        "promised": widest["nominal"],
+        "within": widest["covered"],
+        "width": widest["mean_width"],
+    }
 
 
 def _class_scores(true, likely) -> dict[str, float]:
@@ -197,6 +212,10 @@ def _parser():
     made.add_argument("--batch-size", type=int, default=16)
     made.add_argument("--rarefy-depth", type=int, default=0, help="default: all reads")
     made.add_argument("--stored-samples", type=int, default=4000)
+    made.add_argument("--ensemble", type=int, default=1)
+    made.add_argument(
+        "--quantiles", action="store_true", help="numbers: predict a 90%% interval, score it too"
+    )
     made.add_argument("--joint", action="store_true", help="train the encoder too")
     made.add_argument("--encoders", metavar="DIRECTORY", help="keep and reuse encoders here")
     made.add_argument("--progress", action="store_true")

@@ -1,0 +1,172 @@
+"""How much memory a pre-training step takes, beside the formula of docs/memory.md.
+
+Each row is a process of its own that takes one step, on samples that have as many ASVs as the
+token limit and none in common: the worst there is. What the step needs at the most, beyond what
+the process had before, is set beside the formula. `--table` prints what the formula gives for the
+sizes of common GPUs instead.
+"""
+
+import ctypes
+import gc
+import json
+import multiprocessing
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import biom
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from benchmarks._report import parser, report
+from q2_aam.core.config import ModelConfig
+
+LAYER = 12
+"""Numbers that a layer keeps of a token for its gradient, in embedding widths."""
+
+AROUND = 3
+"""The same for what is before and after the layers: embedding, closing norm, pooling."""
+
+WORKING = 6
+"""What the gradient of a recomputed layer needs beside, of each token, in embedding widths."""
+
+OF_A_SAMPLE = 40
+"""What an ASV of a sample takes outside of the layers, in embedding widths, gradients included."""
+
+SPARE = 0.25
+"""GiB for the optimizer, and for what libraries set up at the first step."""
+
+RIDING = 2
+"""References that join a batch at the default of 100."""
+
+ROWS = (
+    {"batch_size": 2, "token_limit": 256},
+    {"batch_size": 6, "token_limit": 256},
+    {"batch_size": 6, "token_limit": 256, "gradient_checkpointing": True},
+    {"batch_size": 6, "token_limit": 256, "asv_chunk_size": 64},
+    {"batch_size": 8, "token_limit": 1024, "asv_chunk_size": 64, "gradient_checkpointing": True},
+)
+COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing")
+
+
+def estimate(options: dict, *, distinct=None, riding=RIDING, length=100, number=4) -> float:
+    """Return the most memory that a pre-training step at default model size takes, in GiB.
+
+    Parameters
+    ----------
+    options : dict
+        batch_size and token_limit, perhaps asv_chunk_size and gradient_checkpointing.
+    distinct : int, optional
+        Distinct ASVs in a batch; those of all samples unless given.
+    riding : int
+        References that join the batch.
+    length : int
+        Nucleotides of an ASV.
+    number : int
+        Bytes of a number: 4, or 2 under bfloat16.
+    """
+    config = ModelConfig()
+    layers, dim = config.attention_layers, config.embedding_dim
+    in_samples = (options["batch_size"] + riding) * options["token_limit"]
+    u = distinct or in_samples
+    chunk, recomputes = options.get("asv_chunk_size"), options.get("gradient_checkpointing")
+
+    def kept(tokens, n_layers, recomputed):
+        return tokens * (n_layers * (1 if recomputed else LAYER) + AROUND)
+
+    if chunk is not None and chunk < u:  # one chunk after another, each forgotten
+        nucleotides, largest = kept(chunk * length, layers, False), in_samples
+    else:
+        nucleotides = kept((u + u // 4) * length, layers, recomputes)
+        largest = max(u * length, in_samples)
+    once_more = (LAYER + WORKING) * largest if recomputes else 0
+    samples = kept(in_samples, 2 * layers, recomputes) + OF_A_SAMPLE * in_samples
+    return SPARE + number * dim * (nucleotides + samples + once_more) / 2**30
+
+
+def main(arguments=None):
+    """Run the command."""
+    args = _parser().parse_args(arguments)
+    if args.table:
+        report("memory-table", table_for_gpus(), args.json)
+        return
+    rows = []
+    for options in ROWS:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            measured = process.submit(step_memory, json.dumps(options), args.seed).result()
+        row = {name: options.get(name, "off") for name in COLUMNS}
+        rows.append(row | {"measured, GiB": measured, "formula, GiB": estimate(options, riding=0)})
+        print(rows[-1], flush=True)
+    report("memory", rows, args.json)
+
+
+def table_for_gpus() -> list[dict]:
+    """Give the largest batch of the formula for GPUs of common sizes, a GiB left for the rest."""
+    rows = []
+    for gib in (8, 12, 16, 24, 40, 80):
+        for limit in (256, 1024):
+            row = {"GPU memory, GiB": gib, "ASVs a sample": limit}
+            for name, saving in {
+                "plain": {},
+                "gradient_checkpointing": {"gradient_checkpointing": True},
+                "asv_chunk_size 64": {"asv_chunk_size": 64},
+                "both": {"gradient_checkpointing": True, "asv_chunk_size": 64},
+            }.items():
+                fits = [
+                    b
+                    for b in 2 ** np.arange(11)
+                    if estimate({"batch_size": int(b), "token_limit": limit, **saving}) < gib - 1
+                ]
+                row[f"batch_size, {name}"] = int(max(fits, default=0)) or "none"
+            rows.append(row)
+    return rows
+
+
+def step_memory(options: str, seed: int) -> float:
+    """Take a step in this process, and return the most memory that it took, in GiB."""
+    from benchmarks._steps import Steps
+    from q2_aam.core.table import sample_table
+
+    options = json.loads(options)
+    # Two more, so that there is something to compare with; references in the batch do not ride.
+    n, width = options["batch_size"] + 2, options["token_limit"]
+    rng = np.random.default_rng(seed)
+    letters = rng.choice(list("ACGT"), (n * width, 100))
+    names = ["".join(row) for row in letters]
+    counts = csr_matrix(np.kron(np.eye(n), np.ones((1, width))))
+    table = biom.Table(counts.T, names, [f"s{i}" for i in range(n)])
+    with tempfile.TemporaryDirectory() as place:
+        tree = Path(place) / "tree.nwk"
+        tree.write_text(f"({','.join(f'{name}:1' for name in names)});")
+        steps = Steps(sample_table(table, None, 150), tree, {"rarefy_depth": 0, **options})
+    steps.batches.plan[:] = [np.arange(options["batch_size"])]
+    batch = steps.batch(0)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # give back what is free, so that it is counted when used
+    before = _now()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    steps.step(batch)
+    return _peak() - before
+
+
+def _now() -> float:
+    return _status("VmRSS")
+
+
+def _peak() -> float:
+    return _status("VmHWM")
+
+
+def _status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 2**20
+
+
+def _parser():
+    made = parser(__doc__)
+    made.add_argument("--table", action="store_true", help="print the formula for other sizes")
+    return made
+
+
+if __name__ == "__main__":
+    main()
