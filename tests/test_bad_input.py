@@ -19,6 +19,7 @@ from qiime2.plugins import aam
 
 import q2_aam
 from q2_aam.core import api, callbacks, device
+from q2_aam.core.model import SequencePredictor
 from q2_aam.core.simulate import SimulationConfig, simulate
 
 QUICK = {
@@ -601,6 +602,36 @@ def test_training_falls_back_to_the_processor(world, monkeypatch, caplog):
     assert device.choose_device("auto") == fallen_back
     assert trained(world.regress(device="auto"))
     assert "it is broken" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("take", "who"),
+    [
+        (lambda: torch.empty(2**50), "The machine"),
+        (lambda: np.empty(2**57), "The machine"),
+        (lambda: raise_(torch.cuda.OutOfMemoryError("CUDA out of memory.")), "The GPU"),
+    ],
+    ids=["torch", "numpy", "gpu"],
+)
+def test_too_little_memory_names_the_options_to_turn(world, monkeypatch, take, who):
+    """The first two ask for petabytes and get what a machine answers that has not enough."""
+    monkeypatch.setattr(SequencePredictor, "forward", lambda *args, **named: take())
+    with pytest.raises(ValueError, match=rf"^{who} has not enough memory: turn ") as caught:
+        world.regress(batch_size=6)
+    said = str(caught.value)
+    assert "batch_size (now 6)" in said
+    assert all(
+        name in said for name in ("gradient_checkpointing", "asv_chunk_size", "token_limit")
+    )
+
+
+def test_other_runtime_errors_are_not_taken_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match=r"^something else$"), device.memory_explained("wait"):
+        raise RuntimeError("something else")
+
+
+def raise_(error):
+    raise error
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -60,3 +62,42 @@ def prepare_allocator(config: TrainConfig) -> None:
     """Set the GPU allocator's options; has an effect before the first use of the GPU only."""
     if config.use_expandable_segments:
         os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+
+
+@contextmanager
+def memory_explained(way_out: str) -> Iterator[None]:
+    """End with a sentence where memory runs out.
+
+    Parameters
+    ----------
+    way_out : str
+        What the user can do about it, a clause.
+
+    Raises
+    ------
+    ValueError
+        In the place of the error of PyTorch or numpy.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        place = "The GPU" if isinstance(error, torch.cuda.OutOfMemoryError) else "The machine"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{place} has not enough memory: {way_out} ({reason})") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    return "DefaultCPUAllocator" in str(error)  # PyTorch has no class for it on a processor
+
+
+def less_memory(batch_size: int, token_limit: int) -> str:
+    """Name the options of training that take less memory, and what they are now."""
+    return (
+        f"turn gradient_checkpointing on, set asv_chunk_size (64, for example), or lower "
+        f"batch_size (now {batch_size}) or token_limit (now {token_limit}); "
+        "gradient_accumulation_steps makes up for smaller batches"
+    )

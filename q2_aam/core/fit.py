@@ -1,7 +1,6 @@
 """One run of the training loop, from a module and its data to the best epoch's weights."""
 
 import logging
-import tempfile
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,13 +15,21 @@ from q2_aam.core.callbacks import (
     Checkpoints,
     Histograms,
     History,
+    HyperParameters,
     Patience,
     ProgressBar,
     SafeCheckpointIO,
 )
 from q2_aam.core.config import Settings
-from q2_aam.core.device import choose_device, lightning_precision, prepare_allocator
+from q2_aam.core.device import (
+    choose_device,
+    less_memory,
+    lightning_precision,
+    memory_explained,
+    prepare_allocator,
+)
 from q2_aam.core.metrics import monitored
+from q2_aam.core.rundir import temporary_directory
 from q2_aam.core.training import DataModule, TrainingModule
 
 log = logging.getLogger(__name__)
@@ -83,25 +90,29 @@ def fit(
     """
     with ExitStack() as stack:
         if run_dir is None:
-            run_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="q2-aam-"))
+            run_dir = stack.enter_context(temporary_directory())
         run_dir = Path(run_dir)
         stack.enter_context(warnings.catch_warnings())
         for message in QUIET:
             warnings.filterwarnings("ignore", message=message)
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        limits = settings.training.batch_size, settings.data.token_limit
+        stack.enter_context(memory_explained(less_memory(*limits)))
         return _fit(module, settings, run_dir, bar_name, progress)
 
 
 def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
     history, validated = History(), module.run.validation is not None
     checkpoint = _checkpoint(settings, run_dir, validated)
-    callbacks = [history, Histograms(), checkpoint]
+    chooses, _ = monitored(settings.best_metric, settings.fine_tuning is not None)
+    metric = chooses if validated else "train/total_loss"
+    hyperparameters = HyperParameters(_hyperparameters(settings), metric)
+    callbacks = [history, hyperparameters, Histograms(), checkpoint]
     if validated:
         callbacks.append(_early_stopping(settings))
     if progress:
         callbacks.append(ProgressBar(bar_name))
     trainer = _trainer(settings, run_dir, callbacks, progress, validated)
-    trainer.logger.log_hyperparams(_hyperparameters(settings))
     last = run_dir / LAST
     if last.exists():
         log.info("Taking up the run in %s where it stopped.", run_dir)
@@ -128,7 +139,7 @@ def _trainer(settings, run_dir, callbacks, progress, validated) -> L.Trainer:
         accumulate_grad_batches=config.gradient_accumulation_steps,
         gradient_clip_val=config.max_grad_norm,
         callbacks=callbacks,
-        logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
+        logger=TensorBoardLogger(run_dir, name="", version="tensorboard", default_hp_metric=False),
         plugins=[SafeCheckpointIO()],
         limit_val_batches=1.0 if validated else 0,
         num_sanity_val_steps=0,
