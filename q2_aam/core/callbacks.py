@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ import pandas as pd
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from torch.utils.tensorboard.summary import hparams
 
 BAR_NAMES = {
     "train/total_loss": "TL",
@@ -78,6 +81,28 @@ class Checkpoints(ModelCheckpoint):
         super().load_state_dict({**state, **moved, "best_k_models": best, "dirpath": str(here)})
 
 
+class HyperParameters(Callback):
+    """The options of a run in TensorBoard, beside what chooses its best epoch.
+
+    Parameters
+    ----------
+    values : dict
+        Options by name.
+    metric : str
+        Logged name of what chooses the best epoch.
+    """
+
+    def __init__(self, values: dict, metric: str):
+        self.values, self.metric = values, metric
+
+    def on_fit_start(self, trainer, pl_module):
+        """Write them, without the chart of a placeholder that loggers add."""
+        trainer.logger.log_hyperparams(self.values)
+        shown = {name: "none" if value is None else value for name, value in self.values.items()}
+        for summary in hparams(shown, {self.metric: 0.0}):
+            trainer.logger.experiment.file_writer.add_summary(summary)
+
+
 class Histograms(Callback):
     """Histograms of weights and gradients in TensorBoard, at one step of every tenth epoch."""
 
@@ -90,28 +115,82 @@ class Histograms(Callback):
         if epoch % HISTOGRAM_EPOCHS or epoch == self._written or trainer.logger is None:
             return
         self._written = epoch
-        writer = trainer.logger.experiment
         for name, parameter in pl_module.model.named_parameters():
-            if parameter.grad is not None:
-                writer.add_histogram(f"weights/{name}", parameter.detach(), epoch)
-                writer.add_histogram(f"gradients/{name}", parameter.grad, epoch)
+            if parameter.grad is None:
+                continue
+            for kind, values in (("weights", parameter.detach()), ("gradients", parameter.grad)):
+                # TensorBoard has an error of its own for others; what is said of them comes later.
+                if torch.isfinite(values).all():
+                    trainer.logger.experiment.add_histogram(f"{kind}/{name}", values, epoch)
 
 
 class ProgressBar(TQDMProgressBar):
-    """A bar an epoch, with the losses under their short names."""
+    """A bar an epoch on the standard error stream: losses, learning rate, speed and time left.
+
+    The time left is that of the whole run, if all its epochs come.
+
+    Parameters
+    ----------
+    target_name : str, optional
+        Short name of the target loss.
+    """
+
+    BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
     def __init__(self, target_name: str | None):
         super().__init__(refresh_rate=1, leave=False)
         self.names = {**BAR_NAMES, "train/target_loss": target_name}
+        self._run_began = self._epoch_began = self._now = 0.0
+        self._first_epoch, self._epochs, self._samples = 0, 0.0, 0
+
+    def init_train_tqdm(self):
+        """Make the bar of training."""
+        return self._bar(self.train_description, position=0, leave=True)
+
+    def init_validation_tqdm(self):
+        """Make the bar of validation, below that of training."""
+        return self._bar(self.validation_description, position=1, leave=False)
+
+    def _bar(self, description, **options):
+        # Lightning's own are on the standard output stream.
+        return Tqdm(
+            desc=description, disable=self.is_disabled, dynamic_ncols=True, file=sys.stderr,
+            smoothing=0, bar_format=self.BAR_FORMAT, **options,
+        )  # fmt: skip
+
+    def on_train_start(self, trainer, pl_module):
+        """Start the clock of the run."""
+        super().on_train_start(trainer, pl_module)
+        self._run_began, self._first_epoch = time.monotonic(), trainer.current_epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        """Start the clock of the epoch."""
+        super().on_train_epoch_start(trainer, pl_module)
+        self._epoch_began, self._samples = time.monotonic(), 0
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        """Count the samples of a batch, and show the bar."""
+        self._samples += len(trainer.train_dataloader.dataset.plan[batch_idx])
+        of_epoch = (batch_idx + 1) / self.total_train_batches
+        self._epochs = trainer.current_epoch - self._first_epoch + of_epoch
+        self._now = time.monotonic()
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer, pl_module):
-        """Return the running losses and the learning rate for the end of the bar."""
+        """Return the running losses, learning rate, speed and time left for the end of the bar."""
         shown = {
             short: f"{float(value):.3f}"
             for name, short in self.names.items()
             if short and (value := pl_module.latest.get(name)) is not None
         }
-        return shown | {"LR": f"{trainer.optimizers[0].param_groups[0]['lr']:.1e}"}
+        shown["LR"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.1e}"
+        if self._samples:
+            per_epoch = (self._now - self._run_began) / self._epochs
+            left = per_epoch * (trainer.max_epochs - self._first_epoch - self._epochs)
+            seconds = max(self._now - self._epoch_began, 1e-9)
+            shown["samples/s"] = f"{self._samples / seconds:.3g}"
+            shown["left"] = Tqdm.format_interval(left)
+        return shown
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
