@@ -3,9 +3,11 @@
 Called by script/fuzz-artifact; libFuzzer's own options may follow.
 """
 
+import resource
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import atheris
@@ -75,6 +77,7 @@ class Fuzzer:
         self.models = originals(root)
         self.place = root / "spoilt"
         self.counts = dict.fromkeys(("refused", "the same", "signed and loaded"), 0)
+        self.slowest = 0.0
 
     def __call__(self, data: bytes):
         """Spoil a model as the bytes say, and see what comes of it."""
@@ -85,7 +88,9 @@ class Fuzzer:
         write_files(spoil(files, source), self.place)
         if signed:
             sign(self.place)
+        started = time.process_time()
         loaded = load_or_refuse(self.place)
+        self.slowest = max(self.slowest, time.process_time() - started)
         if loaded is not None and not signed and differences(loaded, original):
             changed = ", ".join(differences(loaded, original))
             raise RuntimeError(f"a damaged model was accepted with other {changed}")
@@ -95,7 +100,12 @@ class Fuzzer:
         """Count an outcome, and tell now and then: the fuzzer ends without a last word."""
         self.counts[outcome] += 1
         if sum(self.counts.values()) % TOLD_EVERY == 0:
-            print(f"q2-aam: {self.counts}", file=sys.stderr, flush=True)
+            mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(
+                f"q2-aam: {self.counts}, the slowest in {self.slowest:.2f} s, {mib:.0f} MiB",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def main():

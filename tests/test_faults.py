@@ -5,14 +5,12 @@ import itertools
 import logging
 import os
 import signal
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import qiime2
 import torch
-from model_files import differences, small_model
+from model_files import small_model
 from training_process import (
     OPTIONS,
     REFUSED,
@@ -24,7 +22,6 @@ from training_process import (
     same_result,
 )
 
-from q2_aam._formats import AAMModelDirectoryFormat
 from q2_aam.core import api, artifact, callbacks, checkpoint
 from q2_aam.core.callbacks import SafeCheckpointIO
 from q2_aam.core.losses import Objective
@@ -212,22 +209,6 @@ def test_a_model_that_cannot_be_saved_leaves_nothing(model, tmp_path, monkeypatc
     with pytest.raises(artifact.ArtifactError, match=f"cannot be written .*{os.strerror(number)}"):
         checkpoint.save(model, tmp_path / "model")
     assert not list(tmp_path.iterdir())
-
-
-def test_an_archive_cut_short_is_refused(model, tmp_path):
-    """QIIME 2 writes archives under their final name, so a kill can leave half of one."""
-    directory = AAMModelDirectoryFormat()
-    checkpoint.save(model, str(directory))
-    kind = f"AAMModel[{model.spec.kind}]"
-    whole = Path(qiime2.Artifact.import_data(kind, directory).save(str(tmp_path / "model.qza")))
-    data = whole.read_bytes()
-    for kept in (0, 1, len(data) // 3, len(data) // 2, len(data) - 30, len(data) - 1):
-        whole.write_bytes(data[:kept])
-        with pytest.raises((ValueError, zipfile.BadZipFile), match=r"."):
-            qiime2.Artifact.load(str(whole)).view(AAMModelDirectoryFormat)
-    whole.write_bytes(data)
-    loaded = checkpoint.load(str(qiime2.Artifact.load(str(whole)).view(AAMModelDirectoryFormat)))
-    assert not differences(loaded, model)
 
 
 def test_ctrl_c_says_how_to_go_on(simulated, tree_path, tmp_path, monkeypatch, caplog):

@@ -1,15 +1,28 @@
+import re
 import shutil
 import struct
+import tempfile
 import uuid
 import zipfile
+from pathlib import Path
 
 import pytest
-from model_files import EVENT_NAME, edit_config, read_header, small_model, write_header
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_files import (
+    EVENT_NAME,
+    differences,
+    edit_config,
+    read_header,
+    small_model,
+    write_header,
+)
 from qiime2 import Artifact
 from qiime2.plugin import ValidationError
+from released_models import released
 
 from q2_aam._formats import AAMModelDirectoryFormat
-from q2_aam.core import checkpoint
+from q2_aam.core import artifact, checkpoint
 from q2_aam.core.spec import CLASSIFIER, ENCODER, KINDS
 
 
@@ -27,8 +40,8 @@ def model(saved, tmp_path):
 
 @pytest.fixture(scope="module")
 def qza(saved, tmp_path_factory):
-    artifact = Artifact.import_data(f"AAMModel[{CLASSIFIER}]", str(saved))
-    return artifact.save(str(tmp_path_factory.mktemp("qza") / "model.qza"))
+    imported = Artifact.import_data(f"AAMModel[{CLASSIFIER}]", str(saved))
+    return imported.save(str(tmp_path_factory.mktemp("qza") / "model.qza"))
 
 
 def not_a_number(model):
@@ -88,6 +101,30 @@ def test_format_refuses(model, spoil, message, level):
     spoil(model)
     with pytest.raises(ValidationError, match=message):
         AAMModelDirectoryFormat(model, mode="r").validate(level)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    name=st.sampled_from(artifact.NAMES),
+    level=st.sampled_from(["min", "max"]),
+    where=st.floats(0, 1),
+    put=st.binary(max_size=3),
+    gone=st.integers(0, 3),
+)
+def test_format_refuses_what_the_core_refuses(saved, name, level, where, put, gone):
+    with tempfile.TemporaryDirectory() as folder:
+        model = shutil.copytree(saved, Path(folder) / "model")
+        data = (model / name).read_bytes()
+        at = int(where * len(data))
+        (model / name).write_bytes(data[:at] + put + data[at + gone :])
+        view = AAMModelDirectoryFormat(model, mode="r")
+        try:
+            artifact.validate(model, level)
+        except artifact.ArtifactError as error:
+            with pytest.raises(ValidationError, match=re.escape(str(error))):
+                view.validate(level)
+        else:
+            view.validate(level)
 
 
 def test_artifact_round_trip(saved, qza):
@@ -171,3 +208,25 @@ def test_artifact_stored_link_is_not_followed(qza, tmp_path):
 def test_artifact_of_one_kind_is_not_of_another(saved):
     with pytest.raises(ValidationError, match=f"not AAMModel.{ENCODER}.; import it as"):
         Artifact.import_data(f"AAMModel[{ENCODER}]", str(saved))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 1 / 3, 1 / 2, -30, -1])
+def test_an_archive_cut_short_is_refused(qza, tmp_path, kept):
+    """QIIME 2 writes archives under their final name, so a kill can leave half of one."""
+    data = Path(qza).read_bytes()
+    half = tmp_path / "half.qza"
+    half.write_bytes(data[: int(kept * len(data)) if 0 < kept < 1 else kept])
+    with pytest.raises((ValueError, zipfile.BadZipFile), match=r"."):
+        Artifact.load(str(half)).view(AAMModelDirectoryFormat)
+
+
+@pytest.mark.parametrize(
+    "model", released(), ids=lambda model: f"{model.folder.name}-{model.name}"
+)
+def test_models_of_every_version_are_imported(model):
+    kind = artifact.read_config(model.directory).spec.kind
+    imported = Artifact.import_data(f"AAMModel[{kind}]", str(model.directory))
+    assert not differences(
+        checkpoint.load(str(imported.view(AAMModelDirectoryFormat))),
+        checkpoint.load(model.directory),
+    )
