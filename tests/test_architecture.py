@@ -24,6 +24,7 @@ FRAMEWORK = ("qiime2", "q2_types", "q2_sample_classifier", "q2_feature_table")
 # A module imports only from modules above it.
 CORE_ORDER = [
     ["options", "strict_json", "alphabet", "rundir", "curves", "newick", "quantiles"],
+    ["fine_tuning"],
     ["config", "simulate", "scores"],
     ["target", "metadata", "table", "similarity"],
     ["spec", "phylogeny"],
@@ -39,7 +40,7 @@ CORE_ORDER = [
     ["explore"],
 ]
 TORCH_FREE = {
-    name for layer in CORE_ORDER[:5] for name in layer
+    name for layer in CORE_ORDER[:6] for name in layer
 } | {"artifact", "weights_file"}  # fmt: skip
 
 

@@ -5,6 +5,7 @@ the path of a FASTA file, a metadata column a `pandas.Series`. Options are those
 `q2_aam.core.config`, by name. Nothing here needs QIIME 2.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 
 from q2_aam.core import inference, quantiles
 from q2_aam.core.checkpoint import SavedModel
-from q2_aam.core.config import Settings
+from q2_aam.core.config import ModelConfig, Settings
 from q2_aam.core.device import choose_device
 from q2_aam.core.losses import Objective, fine_tuning_objective
 from q2_aam.core.metadata import check_numbers, warn_if_few, with_values
@@ -31,6 +32,8 @@ from q2_aam.core.run import Monitor, Start, identity, train_model
 from q2_aam.core.spec import CLASSIFIER, ENCODER, FINE_TUNING, REGRESSOR, ModelSpec
 from q2_aam.core.table import SampleTable, rarefy, sample_table, warn_of_other_lengths
 from q2_aam.core.target import CategoricalTarget, NumericTarget
+
+log = logging.getLogger(__name__)
 
 Sequences = Mapping[str, str] | str | Path | None
 NO_MONITOR = Monitor()
@@ -146,8 +149,6 @@ def _train(
     **options,
 ) -> SavedModel:
     settings = _settings(options, FINE_TUNING[kind], encoder)
-    if settings.fine_tuning.freeze_base and encoder is None:
-        raise OptionError(["freeze_base keeps an encoder as it is, so an encoder must be given"])
     whole = _read_table(table, sequences, settings)
     values = with_values(whole.sample_ids, column, missing_samples)
     values = check_numbers(values) if kind == REGRESSOR else values.astype(str)
@@ -161,7 +162,9 @@ def _train(
     else:
         target = CategoricalTarget.fit(column.name, known)
     phylogenetic = None
-    if phylogeny is not None and settings.training.penalty > 0:
+    if settings.fine_tuning.freeze_base and phylogeny is not None:
+        log.info("freeze_base keeps the encoder as it is, so it learns nothing of the phylogeny.")
+    elif phylogeny is not None and settings.training.penalty > 0:
         phylogenetic = prepare_phylogeny(phylogeny, samples, settings, reference_ids)
     objective = fine_tuning_objective(settings, target, known, phylogenetic)
     held = None if samples.held is None else values[list(samples.held.sample_ids)]
@@ -267,20 +270,28 @@ def predict_classification(
 
 def _settings(options, fine_tuning, encoder) -> Settings:
     """Sort the options; the architecture of a given encoder stands, and cannot be contradicted."""
-    settings = Settings.from_options(options, fine_tuning)
-    if encoder is None:
-        return settings
-    mine, given, default = settings.model, encoder.spec.model, type(settings.model)()
-    fixed = ("embedding_dim", "attention_heads", "attention_layers", "max_bp")
-    problems = [
-        f"{name} is {getattr(mine, name)}, but the encoder's is {getattr(given, name)}: leave it "
-        "out"
-        for name in fixed
-        if getattr(mine, name) not in (getattr(default, name), getattr(given, name))
-    ]
+    problems = list(_contradictions_of_encoder(options, encoder))
+    try:
+        settings = Settings.from_options(options, fine_tuning)
+    except OptionError as error:
+        raise OptionError(error.problems + problems) from None
     if problems:
         raise OptionError(problems)
-    return replace(settings, model=replace(given, dropout=mine.dropout))
+    if encoder is None:
+        return settings
+    return replace(settings, model=replace(encoder.spec.model, dropout=settings.model.dropout))
+
+
+def _contradictions_of_encoder(options, encoder: SavedModel | None):
+    if encoder is None:
+        if options.get("freeze_base") is True:
+            yield "freeze_base keeps an encoder as it is, so an encoder must be given"
+        return
+    given, default = encoder.spec.model, ModelConfig()
+    for name in ("embedding_dim", "attention_heads", "attention_layers", "max_bp"):
+        mine, its = options.get(name, getattr(default, name)), getattr(given, name)
+        if mine not in (getattr(default, name), its):
+            yield f"{name} is {mine}, but the encoder's is {its}: leave it out"
 
 
 def _read_table(table, sequences: Sequences, settings: Settings) -> SampleTable:

@@ -4,11 +4,23 @@ The QIIME 2 shell builds its parameters and help texts from these fields, and a 
 stores them as JSON. Nothing here imports torch.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from q2_aam.core import quantiles
+from q2_aam.core.fine_tuning import ClassificationConfig, RegressionConfig, TargetConfig
 from q2_aam.core.options import Config, OptionError, option, option_infos
+
+__all__ = [
+    "ClassificationConfig",
+    "DataConfig",
+    "ModelConfig",
+    "RegressionConfig",
+    "Settings",
+    "TargetConfig",
+    "TrainConfig",
+    "UniFracConfig",
+]
 
 UNIFRAC_METRICS = ("unweighted", "unifrac", "weighted_normalized", "faith_pd")
 
@@ -35,8 +47,8 @@ class ModelConfig(Config):
     )
     dropout: float = option(
         0.1,
-        "Share of activations dropped while training the layers that predict abundances and the "
-        "target.",
+        "Share of activations that the layers above the encoder, which predict abundances and the "
+        "target, drop in training.",
         low=0.0,
         high=0.9,
     )
@@ -63,7 +75,10 @@ class DataConfig(Config):
         False, "Draw the reads of the training samples anew in every epoch, as augmentation."
     )
     token_limit: int = option(
-        1024, "ASVs of a sample that the model sees at most.", low=1, high=1_000_000
+        1024,
+        "ASVs of a sample that the model sees at most; asv_sampling chooses them.",
+        low=1,
+        high=1_000_000,
     )
     asv_sampling: str = option(
         "abundance",
@@ -74,17 +89,18 @@ class DataConfig(Config):
     )
     test_size: float = option(
         0.2,
-        "Share of the samples held out of training for validation, which chooses the best epoch.",
+        "Share of the samples held out of training for validation, which chooses the best epoch. "
+        "0 holds none out; the model is then that of the last epoch.",
         low=0.0,
         high=0.9,
     )
     nuc_mask_ratio: float = option(
-        0.15, "Share of nucleotides masked in the sequences that are to be restored.", low=0.0,
-        high=0.9,
+        0.15, "Share of the nucleotides of an ASV that are masked and have to be restored.",
+        low=0.0, high=0.9,
     )  # fmt: skip
     nuc_mask_strategy: str = option(
         "random",
-        "Mask single nucleotides (random) or runs of neighbours (span).",
+        "Mask single nucleotides (random), or one run of neighbours in each ASV (span).",
         choices=("random", "span"),
     )
 
@@ -99,8 +115,9 @@ class UniFracConfig(Config):
 
     unifrac_metric: str = option(
         "unweighted",
-        "What is predicted from the phylogeny: unweighted UniFrac (also called unifrac), weighted "
-        "normalized UniFrac, or Faith's phylogenetic diversity.",
+        "What is predicted from the phylogeny: unweighted UniFrac (unweighted, or unifrac), "
+        "weighted normalized UniFrac (weighted_normalized), or Faith's phylogenetic diversity "
+        "(faith_pd).",
         choices=UNIFRAC_METRICS,
     )
     stripe_mode: bool = option(
@@ -109,7 +126,7 @@ class UniFracConfig(Config):
         "otherwise with the other samples of its batch.",
     )
     reference_samples: int = option(
-        100, "Reference samples drawn from the training samples in stripe mode.", low=1
+        100, "Reference samples of stripe_mode, drawn from the training samples.", low=1
     )
     lazy_unifrac: bool = option(
         True,
@@ -139,36 +156,44 @@ class TrainConfig(Config):
 
     epochs: int = option(100, "Passes over the training samples at most.", low=1)
     batch_size: int = option(8, "Samples per step.", low=1)
-    lr: float = option(1e-4, "Learning rate at its highest.", low=1e-12, high=10.0)
+    lr: float = option(1e-4, "Highest learning rate of a run.", low=1e-12, high=10.0)
     patience: int = option(
-        10, "Epochs without improvement of best_metric after which training stops.", low=1
+        10, "Training stops after so many epochs no better on the validation samples.", low=1
     )
-    optimizer: str = option("adamw", "Optimizer.", choices=("adamw", "adam", "sgd"))
+    optimizer: str = option(
+        "adamw",
+        "Adam with decoupled weight decay (adamw), Adam (adam), or stochastic gradient descent "
+        "with momentum 0.9 (sgd).",
+        choices=("adamw", "adam", "sgd"),
+    )
     scheduler: str = option(
         "warmup_cosine",
         "Course of the learning rate: linear warm-up, then cosine decay to zero (warmup_cosine); "
-        "cosine decay alone (cosine); a tenth whenever the validation loss has not improved for "
-        "half the patience (plateau); one cycle up and down (onecycle).",
+        "cosine decay alone (cosine); constant, then a tenth whenever the validation loss has not "
+        "improved for half the patience (plateau); one cycle up and down (onecycle).",
         choices=("warmup_cosine", "cosine", "plateau", "onecycle"),
     )
     warmup_steps: int = option(
         10_000,
-        "Steps of linear warm-up; never more than a tenth of the steps of the run.",
+        "Steps of the linear warm-up of warmup_cosine; at most a tenth of the steps of the run.",
         low=0,
     )
     weight_decay: float = option(
-        0.01, "Weight decay; norms, biases and embeddings have none.", low=0.0
+        0.01, "How strongly weights decay; norms, biases and embeddings do not.", low=0.0
     )
     max_grad_norm: float | None = option(
-        None, "Clip the gradient to this norm; no clipping when absent.", low=1e-12
+        None, "Gradients of a larger norm are scaled down to this; by default none are.", low=1e-12
     )
     gradient_accumulation_steps: int = option(
-        1, "Batches whose gradients are added up before each step of the optimizer.", low=1
+        1,
+        "Batches for one step of the optimizer: the result of a batch so many times as large, "
+        "with the memory of one.",
+        low=1,
     )
     asv_chunk_size: int | None = option(
         None,
-        "Encode at most so many ASVs at a time and recompute them for the gradient: the same "
-        "result with less memory and more time.",
+        "Encode at most so many ASVs at a time, and once more for the gradient: the same result "
+        "with less memory and more time. By default all of a batch at once.",
         low=1,
     )
     gradient_checkpointing: bool = option(
@@ -177,128 +202,33 @@ class TrainConfig(Config):
         "same result with less memory and more time.",
     )
     use_expandable_segments: bool = option(
-        False, "Let the GPU's memory allocator grow its segments, against fragmentation."
+        False, "Let PyTorch grow its segments of GPU memory, against fragmentation."
     )
     compile_model: bool = option(
-        False, "Compile the nucleotide level with torch.compile; pays in long runs on GPUs."
+        False,
+        "Compile the nucleotide level with torch.compile at the start, for long runs on GPUs.",
     )
     mixed_precision: str = option(
         "auto",
-        "Arithmetic: full (fp32), bfloat16 (bf16), or bfloat16 on GPUs that have it and full "
-        "elsewhere (auto).",
+        "Arithmetic: single precision (fp32), bfloat16 where precision matters less (bf16), or "
+        "bf16 on GPUs that have it and fp32 elsewhere (auto).",
         choices=("auto", "fp32", "bf16"),
     )
-    penalty: float = option(1.0, "Weight of the UniFrac loss.", low=0.0)
-    nuc_penalty: float = option(1.0, "Weight of the masked-nucleotide loss.", low=0.0)
-    random_seed: int = option(
-        0, "Seed of every random draw; the same seed gives the same model.", low=0, high=2**31 - 1
+    penalty: float = option(1.0, "Weight of the UniFrac loss; 0 leaves it out.", low=0.0)
+    nuc_penalty: float = option(
+        1.0, "Weight of the loss on masked nucleotides; 0 leaves it out.", low=0.0
     )
+    random_seed: int = option(
+        0, "Seed of every random draw; on one machine it gives the same model again.", low=0,
+        high=2**31 - 1,
+    )  # fmt: skip
     num_workers: int = option(
-        0, "Processes that prepare batches beside the training process.", low=0, high=256
+        0, "Processes that prepare batches beside the one that trains.", low=0, high=256
     )
     device: str = option(
         "auto",
         "Where to compute: a GPU if there is one (auto), the processor (cpu), or a GPU (cuda).",
         choices=("auto", "cpu", "cuda"),
-    )
-
-
-@dataclass(frozen=True)
-class TargetConfig(Config):
-    """Fine-tuning on a metadata column, of either kind."""
-
-    freeze_base: bool = option(
-        False,
-        "Keep the encoder as it is and train only what predicts the target: far faster, and its "
-        "ASVs are encoded only once. Needs an encoder.",
-    )
-    stored_samples: int = option(
-        4000,
-        "Training samples that the model keeps, as ASVs with abundances and without their names, "
-        "to compare new samples with; a prediction rests on the transformer and on this "
-        "comparison. 0 keeps none.",
-        low=0,
-        high=20_000,
-    )
-    ensemble: int = option(
-        1,
-        "So many networks read the target side by side from the same encoder, each from random "
-        "weights of its own, and their answers are averaged: often a little better, and that much "
-        "more to train above the encoder.",
-        low=1,
-        high=16,
-    )
-    count_penalty: float = option(1.0, "Weight of the loss on ASV abundances.", low=0.0)
-    target_penalty: float = option(1.0, "Weight of the loss on the target.", low=0.0)
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """The quantiles that are learnt; none where one number, or a class, is."""
-        return ()
-
-
-@dataclass(frozen=True)
-class RegressionConfig(TargetConfig):
-    """Fine-tuning on a numeric column."""
-
-    target_transform: str = option(
-        "zscore",
-        "Scale in which the target is learnt, fitted on the training samples and undone at "
-        "prediction. The log transforms are for values of zero and above.",
-        choices=("none", "minmax", "zscore", "log-minmax", "log-zscore"),
-    )
-    loss_type: str = option(
-        "huber",
-        "Loss on the target: squared up to one unit of the scale and linear beyond (huber), "
-        "squared (mse), absolute (mae), or that of quantiles (quantile), with which "
-        "predict-intervals says how far off a prediction may be.",
-        choices=("huber", "mse", "mae", "quantile"),
-    )
-    quantiles: str = option(
-        "0.05,0.5,0.95",
-        "Quantiles that loss_type quantile learns, increasing and separated by commas: 0.5, which "
-        "is the prediction, and others on both sides of it. Between 0.05 and 0.95 lie 90 percent "
-        "of the values.",
-    )
-    best_metric: str = option(
-        "val_loss",
-        "What chooses the best epoch on the validation samples: the loss of the target, its mean "
-        "absolute error or its R squared.",
-        choices=("val_loss", "mae", "r2"),
-    )
-
-    def _contradictions(self):
-        try:
-            quantiles.parse(self.quantiles)
-        except ValueError as error:
-            yield str(error)
-        if self.loss_type != "quantile" and self.quantiles != type(self).quantiles:
-            yield (
-                f"quantiles are not learnt by loss_type {self.loss_type}: choose loss_type "
-                "quantile, or leave quantiles out"
-            )
-
-    @property
-    def levels(self) -> tuple[float, ...]:
-        """The quantiles that are learnt, increasing; none under another loss."""
-        return quantiles.parse(self.quantiles) if self.loss_type == "quantile" else ()
-
-
-@dataclass(frozen=True)
-class ClassificationConfig(TargetConfig):
-    """Fine-tuning on a categorical column."""
-
-    class_weights: str = option(
-        "none",
-        "Weigh each class by the inverse of its frequency (balanced), or all samples alike "
-        "(none).",
-        choices=("balanced", "none"),
-    )
-    best_metric: str = option(
-        "val_loss",
-        "What chooses the best epoch on the validation samples: the loss of the target, accuracy "
-        "or macro F1.",
-        choices=("val_loss", "accuracy", "f1"),
     )
 
 
@@ -338,16 +268,16 @@ class Settings:
         }
         if fine_tuning is not None:
             classes["fine_tuning"] = fine_tuning
-        known = {name for config in classes.values() for name in option_infos(config)}
-        problems = [f"there is no option '{name}'" for name in sorted(set(options) - known)]
-        parts = {}
-        for place, config in classes.items():
-            try:
-                parts[place] = config.pick(options)
-            except OptionError as error:
-                problems += error.problems
-        if not problems:
-            problems = list(cls(**parts)._contradictions())
+        infos = {n: i for config in classes.values() for n, i in option_infos(config).items()}
+        problems = [f"there is no option '{n}'" for n in sorted(set(options) - set(infos))]
+        given = {name: infos[name].problem(options[name]) for name in infos if name in options}
+        wrong = {name: problem for name, problem in given.items() if problem is not None}
+        sound = {name: options[name] for name in given if name not in wrong}
+        parts = {place: config.unchecked(sound) for place, config in classes.items()}
+        contradictions = [said for part in parts.values() for said in part._contradictions()]
+        contradictions += cls(**parts)._contradictions()
+        # What contradicts an option that is wrong by itself will be seen when that is right.
+        problems += [*wrong.values(), *(c for c in contradictions if not _names(c) & set(wrong))]
         if problems:
             raise OptionError(problems)
         return cls(**parts)
@@ -383,3 +313,8 @@ class Settings:
     def best_metric(self) -> str:
         """What chooses the best epoch."""
         return "val_loss" if self.fine_tuning is None else self.fine_tuning.best_metric
+
+
+def _names(sentence: str) -> set[str]:
+    """Return the words of a sentence, among them the options that it names."""
+    return set(re.findall(r"\w+", sentence))

@@ -133,6 +133,12 @@ class Config:
         return cls(**values)
 
     @classmethod
-    def pick(cls, options: dict[str, Any]):
-        """Build the configuration from those of the given options that it knows."""
-        return cls(**{name: options[name] for name in option_infos(cls) if name in options})
+    def unchecked(cls, options: dict[str, Any]):
+        """Build the configuration from those of the given options that it knows, sound ones.
+
+        Contradictions between them are left to whoever calls.
+        """
+        config = object.__new__(cls)
+        for name, info in option_infos(cls).items():
+            object.__setattr__(config, name, options.get(name, info.default))
+        return config

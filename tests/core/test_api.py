@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -207,6 +209,19 @@ def test_freeze_base_knows_asvs_that_only_later_draws_have(simulated, options, e
     assert np.isfinite(made.history["train/target_loss"]).all()
 
 
+def test_freeze_base_learns_nothing_of_the_phylogeny(
+    simulated, tree_path, options, encoder, caplog
+):
+    caplog.set_level(logging.INFO)
+    frozen = {**options, "encoder": encoder, "freeze_base": True}
+    age = simulated.metadata["age"]
+    without = api.train_regressor(simulated.table, age, **frozen)
+    with_it = api.train_regressor(simulated.table, age, phylogeny=tree_path, **frozen)
+    assert "learns nothing of the phylogeny" in caplog.text
+    assert list(with_it.history) == list(without.history)
+    assert weights_equal(with_it, without)
+
+
 def test_training_without_freeze_changes_the_encoder(encoder, regressor):
     name = "asv_encoder.position"
     assert not torch.equal(encoder.weights[name], regressor.weights[f"base_model.{name}"])
@@ -327,6 +342,16 @@ def test_train_classifier_refuses_one_class(simulated, options):
     column = pd.Series("gut", index=simulated.metadata.index, name="site")
     with pytest.raises(ValueError, match=r"only one class \('gut'\)"):
         api.train_classifier(simulated.table, column, **options)
+
+
+def test_all_contradictions_in_one_message(simulated, encoder):
+    """What is wrong by itself, and what the encoder, or the lack of one, contradicts."""
+    wrong = {"epochs": 0, "freeze_base": True, "target_penalty": 0.0}
+    with pytest.raises(ValueError, match=r"epochs .*; target_penalty .*; freeze_base keeps"):
+        api.train_regressor(simulated.table, simulated.metadata["age"], **wrong)
+    wrong = {"epochs": 0, "max_bp": 30, "embedding_dim": 32}
+    with pytest.raises(ValueError, match=r"epochs .*; embedding_dim is 32, .*; max_bp is 30, "):
+        api.train_regressor(simulated.table, simulated.metadata["age"], encoder=encoder, **wrong)
 
 
 def test_all_wrong_options_in_one_message(simulated, tree_path):
