@@ -9,6 +9,7 @@ A last row shows the same models on the same samples after one nucleotide of eve
 exchanged at random, so that none of them was seen in training; the forest has no features then.
 """
 
+import json
 import time
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def main(arguments=None):
     data_set = data.read(args.data)
     values = data_set.column(args.target)
     folds = args.folds or sorted(data_set.metadata[data.FOLD].dropna().unique())
-    answers = {OURS: [], UNSEEN: [], FOREST: []}
+    answers = {OURS: [], UNSEEN: []} | ({FOREST: []} if args.forest else {})
     seconds = dict.fromkeys(answers, 0.0)
     for fold in folds:
         train = [name for name in data_set.without_fold(fold) if name in values.index]
@@ -49,9 +50,10 @@ def main(arguments=None):
         seconds[OURS] += time.perf_counter() - start
         changed = exchange_nucleotides(data_set, np.random.default_rng(args.seed))
         answers[UNSEEN].append(_predict(model, data_set, test, changed))
-        start = time.perf_counter()
-        answers[FOREST].append(_forest(data_set, values[train], test, args.seed))
-        seconds[FOREST] += time.perf_counter() - start
+        if args.forest:
+            start = time.perf_counter()
+            answers[FOREST].append(_forest(data_set, values[train], test, args.seed))
+            seconds[FOREST] += time.perf_counter() - start
         rows = [_row(name, values, parts, seconds[name]) for name, parts in answers.items()]
         print(f"after {fold}:", *(_brief(row) for row in rows), sep="\n  ", flush=True)
     options = {k: str(v) for k, v in vars(args).items() if k != "json" and v is not None}
@@ -59,8 +61,14 @@ def main(arguments=None):
 
 
 def _train(data_set, values, fold, args):
-    common = {"rarefy_depth": args.rarefy_depth, "random_seed": args.seed, "lr": args.lr,
-              "batch_size": args.batch_size, "max_grad_norm": 1.0}  # fmt: skip
+    common = {
+        "rarefy_depth": args.rarefy_depth,
+        "random_seed": args.seed,
+        "lr": args.lr,
+        "batch_size": args.batch_size,
+        "max_grad_norm": 1.0,
+        **dict(args.option),
+    }
     encoder = None
     if args.transfer:
         encoder = _encoder(data.read(args.transfer), None, args, common)
@@ -200,6 +208,14 @@ def _brief(row) -> str:
     )
 
 
+def _option(text: str) -> tuple:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
 def _parser():
     made = parser(__doc__)
     made.add_argument("--data", default=str(data.SHARED_DATA / "oral-age"))
@@ -216,6 +232,11 @@ def _parser():
     made.add_argument(
         "--quantiles", action="store_true", help="numbers: predict a 90%% interval, score it too"
     )
+    made.add_argument(
+        "--option", type=_option, action="append", default=[], metavar="NAME=VALUE",
+        help="any other option of pre-training and training, such as embedding_dim=64",
+    )  # fmt: skip
+    made.add_argument("--without-forest", dest="forest", action="store_false")
     made.add_argument("--joint", action="store_true", help="train the encoder too")
     made.add_argument("--encoders", metavar="DIRECTORY", help="keep and reuse encoders here")
     made.add_argument("--progress", action="store_true")

@@ -1,5 +1,6 @@
 """The pipelines: what they call with what, and whether their results are what they say."""
 
+import json
 import pickle
 
 import biom
@@ -14,6 +15,7 @@ from q2_types.tree import NewickFormat
 from qiime2.plugins import aam
 from sklearn.metrics import accuracy_score, r2_score
 
+from benchmarks import accuracy
 from q2_aam import _pipelines
 from q2_aam._formats import AAMModelDirectoryFormat
 from q2_aam._scores import AAMScoresFormat
@@ -437,3 +439,31 @@ def test_cross_validate_real_samples(real_data):
     assert list(scores.index) == [*(f"fold{i}" for i in range(5)), "all samples"]
     assert scores["n_samples"]["all samples"] == 342
     assert scores["accuracy"]["all samples"] > 0.9  # a constant prediction has 0.72
+
+
+@pytest.mark.slow
+def test_cross_validate_gives_the_scores_of_the_benchmark(real_data, tmp_path):
+    """On the oral samples, by their column of folds; a small model, as this is about the folds."""
+    directory, target = real_data / "oral-age", tmp_path / "scores.json"
+    options = {name: value for name, value in QUICK.items() if name not in ("lr", "device")}
+    options |= {"rarefy_depth": 500, "batch_size": 64}
+    accuracy.main(
+        ["--data", str(directory), "--pretrain-epochs", "0", "--epochs", "1", "--lr", "0.001",
+         "--batch-size", "64", "--without-forest", "--json", str(target),
+         *(f"--option={name}={value}" for name, value in options.items() if name != "epochs")]
+    )  # fmt: skip
+    expected = json.loads(target.read_text())["rows"][0]
+    table = biom.load_table(str(directory / "table.biom"))
+    metadata = qiime2.Metadata.load(str(directory / "metadata.tsv"))
+    made = aam.pipelines.cross_validate_regression(
+        qiime2.Artifact.import_data("FeatureTable[Frequency]", table),
+        metadata.get_column("age"),
+        folds=metadata.get_column("fold"),
+        lr=1e-3,
+        max_grad_norm=1.0,
+        **options,
+    )
+    scores = made.fold_scores.view(pd.DataFrame).set_index("group").loc["all samples"]
+    assert scores["n_samples"] == expected["samples"] == 1500
+    assert scores["r2"] == pytest.approx(expected["R2"], abs=1e-4)
+    assert scores["mae"] == pytest.approx(expected["MAE"], abs=1e-3)
