@@ -108,6 +108,8 @@ def test_corrections_take_the_score_of_the_right_rank():
     true = np.arange(1.0, 20)  # 19 values, all too high by their own size
     found = quantiles.corrections(np.zeros((19, 3)), true, (0.1, 0.5, 0.95))
     assert found.tolist() == [2, 0, 19]
+    found = quantiles.corrections(np.zeros((20, 3)), np.arange(1.0, 21), (0.1, 0.5, 0.9))
+    assert found.tolist() == [2, 0, 19]  # of 21 with the next sample, not of 20
 
 
 @settings(max_examples=20, deadline=None)
