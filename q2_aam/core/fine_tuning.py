@@ -26,8 +26,8 @@ class TargetConfig(Config):
     ensemble: int = option(
         1,
         "So many networks read the target side by side from the same encoder, each from random "
-        "weights of its own, and their answers are averaged: often a little better, and that much "
-        "more to train above the encoder.",
+        "weights of its own, and their answers are averaged; it takes that much longer to train "
+        "what is above the encoder.",
         low=1,
         high=16,
     )

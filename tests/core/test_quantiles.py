@@ -172,6 +172,24 @@ def test_stored_samples_move_all_quantiles_alike(simulated, trained):
     torch.testing.assert_close(moved, outwards(before + by + calibration, 2))
 
 
+def test_calibration_sees_what_is_predicted_of_the_validation_samples(simulated, monkeypatch):
+    seen = []
+    monkeypatch.setattr(quantiles, "corrections", lambda *given: seen.append(given) or np.zeros(4))
+    made = train(simulated, stored_samples=0)
+    train(simulated)
+    (alone, true, levels), (compared, _, _) = seen
+    assert levels == (0.1, 0.25, 0.5, 0.9)
+    learnt = made.spec.target.to_learnt(simulated.metadata["age"])
+    found = made.spec.target.to_learnt(api.predict_quantiles(simulated.table, made))
+    everyone, held = np.column_stack([learnt, found]), np.column_stack([true, alone])
+    rows = [np.abs(everyone - one).sum(axis=1).argmin() for one in held]
+    assert len(set(rows)) == len(true) == 14
+    np.testing.assert_allclose(everyone[rows], held, atol=1e-4)
+    moved = compared - alone
+    assert np.abs(moved).max() > 1e-2
+    np.testing.assert_allclose(np.ptp(moved, axis=1), 0, atol=1e-6)
+
+
 def test_saved_quantiles_are_the_same(simulated, trained, tmp_path):
     checkpoint.save(trained, tmp_path / "model")
     loaded = checkpoint.load(tmp_path / "model")
