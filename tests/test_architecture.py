@@ -27,7 +27,7 @@ CORE_ORDER = [
     ["fine_tuning"],
     ["config", "simulate", "scores"],
     ["target", "metadata", "table", "similarity"],
-    ["spec", "phylogeny"],
+    ["spec", "phylogeny", "subtrees"],
     ["schema", "unifrac", "history", "kernel_regression"],
     ["weights_file", "dataset", "layers"],
     ["artifact", "neighbours", "reader"],

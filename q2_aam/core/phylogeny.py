@@ -29,11 +29,18 @@ class BranchTable:
         are empty.
     lengths : ndarray of shape (E,)
         Branch lengths, finite and at least 0.
+    parent : ndarray of shape (E,), int64
+        The branch above each, or -1 below the root. Branches are in the order of the tree: one
+        comes before those below it, and these come together.
+    tips : ndarray of shape (F,), int64
+        The branch that ends in each feature.
     feature_ids : tuple of str
     """
 
     above: csr_matrix
     lengths: np.ndarray
+    parent: np.ndarray
+    tips: np.ndarray
     feature_ids: tuple[str, ...]
 
     @classmethod
@@ -170,24 +177,28 @@ def _match_tips(newick: Newick, feature_ids) -> list[int]:
     return [tips.nodes[name] for name in names]
 
 
-def _branches_above(tree, names: list[str]) -> tuple[csr_matrix, np.ndarray]:
+def _branches_above(tree, names: list[str]) -> tuple:
+    """Return what `BranchTable` holds of a tree, but for the names of the features."""
     structure = tree.B
     opening = np.flatnonzero(structure)
     number = np.full(len(structure), -1)
-    number[opening] = np.arange(len(opening))
-    parent = number[np.fromiter((tree.parent(i) for i in opening), np.int64, len(opening))]
-    parent[0] = 0
+    number[opening] = np.arange(-1, len(opening) - 1)  # the root is above all branches
+    branches = opening[1:]
+    parent = number[np.fromiter((tree.parent(i) for i in branches), np.int64, len(branches))]
+    lengths = np.fromiter((tree.length(i) for i in branches), float, len(branches))
     row_of = {name: row for row, name in enumerate(names)}
-    tips = opening[~structure[np.minimum(opening + 1, len(structure) - 1)].astype(bool)]
-    found = [(row_of[tree.name(tip)], number[tip]) for tip in tips if tree.name(tip) in row_of]
-    rows, nodes = np.array(found, dtype=np.int64).T
-    row_parts, node_parts = [], []
-    while len(nodes):  # all features climb one branch at a time
+    tips = np.empty(len(names), dtype=np.int64)
+    for place in branches[~structure[branches + 1].astype(bool)].tolist():
+        row = row_of.get(tree.name(place))
+        if row is not None:
+            tips[row] = number[place]
+    rows, above = np.arange(len(names)), tips
+    row_parts, column_parts = [], []
+    while len(rows):  # all features climb one branch at a time
         row_parts.append(rows)
-        node_parts.append(nodes - 1)  # the root is number 0
-        nodes = parent[nodes]
-        rows, nodes = rows[nodes > 0], nodes[nodes > 0]
-    rows, columns = np.concatenate(row_parts), np.concatenate(node_parts)
-    shape = (len(names), len(opening) - 1)
-    lengths = np.fromiter((tree.length(i) for i in opening[1:]), float, shape[1])
-    return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape), lengths
+        column_parts.append(above)
+        above = parent[above]
+        rows, above = rows[above >= 0], above[above >= 0]
+    rows, columns = np.concatenate(row_parts), np.concatenate(column_parts)
+    shape = (len(names), len(branches))
+    return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape), lengths, parent, tips

@@ -29,8 +29,11 @@ from scipy.sparse import csr_matrix
 
 from q2_aam.core.phylogeny import BranchTable, pruned_newick
 from q2_aam.core.rundir import temporary_directory
+from q2_aam.core.subtrees import Subtrees
 
-ROWS_AT_A_TIME = 4096
+ROWS_AT_A_TIME = 1024
+MAX_PATH_SUMS = 2**25
+"""Numbers that are kept at most, 256 MiB, to compare samples with references the faster."""
 
 
 class UniFracTargets:
@@ -50,7 +53,7 @@ class UniFracTargets:
     Notes
     -----
     A sample without reads is at distance 0 from another such and 1 from all others; its
-    diversity is 0.
+    diversity is 0. So is the distance of two samples under which all lengths are zero.
     """
 
     def __init__(
@@ -61,6 +64,11 @@ class UniFracTargets:
     ):
         self.branches, self.metric, self.references = branches, metric, references
         self._reference_side = None if references is None else self._on_branches(references)
+        self._subtrees = None
+        if self._sums_pay():
+            self._subtrees = Subtrees(branches.tips, branches.parent)
+            self._path_sums = self._values()
+            self._subtrees.sum_paths(self._path_sums)
 
     def __call__(self, counts: csr_matrix) -> np.ndarray:
         """Compute the targets of samples.
@@ -73,24 +81,52 @@ class UniFracTargets:
         -------
         ndarray of float32, of shape (B, R), or (B, B) without references, or (B,) for faith_pd
         """
-        if self.metric == "faith_pd":
-            return (self._on_branches(counts) @ self.branches.lengths).astype(np.float32)
-        if counts.shape[0] > ROWS_AT_A_TIME and self.references is not None:
-            starts = range(0, counts.shape[0], ROWS_AT_A_TIME)
-            return np.concatenate([self(counts[i : i + ROWS_AT_A_TIME]) for i in starts])
-        mine = self._on_branches(counts)
-        other = mine if self._reference_side is None else self._reference_side
-        return self._distances(mine, other)
+        if self.metric != "faith_pd" and self.references is None:
+            mine = self._on_branches(counts)
+            return self._distances(mine, mine)
+        starts = range(0, max(counts.shape[0], 1), ROWS_AT_A_TIME)
+        return np.concatenate([self._targets(counts[i : i + ROWS_AT_A_TIME]) for i in starts])
 
     def between(self, a: csr_matrix, b: csr_matrix) -> np.ndarray:
         """Compute the distances of samples a (A, F) to samples b (B, F), as (A, B) float32."""
         return self._distances(self._on_branches(a), self._on_branches(b))
 
+    def _sums_pay(self) -> bool:
+        """Whether sums along paths can be kept, which need no visit to each branch of a sample."""
+        if self.metric == "faith_pd":
+            return True
+        if self.metric == "weighted_normalized" or self.references is None:
+            return False
+        return (1 + self.references.shape[0]) * len(self.branches.lengths) <= MAX_PATH_SUMS
+
+    def _values(self) -> np.ndarray:
+        """Return what is summed over the branches of a sample, (E, 1 + R).
+
+        That is a branch's length, and its length as far as it leads to a reference.
+        """
+        lengths, side = self.branches.lengths, self._reference_side
+        values = np.zeros((len(lengths), 1 if side is None else 1 + side.shape[0]))
+        values[:, 0] = lengths
+        if side is not None:
+            column = np.repeat(np.arange(1, values.shape[1]), np.diff(side.indptr))
+            values[side.indices, column] = lengths[side.indices]
+        return values
+
+    def _targets(self, counts: csr_matrix) -> np.ndarray:
+        """Return distances to the references (B, R), or diversities (B,)."""
+        if self._subtrees is None:
+            return self._distances(self._on_branches(counts), self._reference_side)
+        counts = _reads(counts)
+        sums = self._subtrees.sums(counts, self._path_sums)
+        if self.metric == "faith_pd":
+            return sums[:, 0].astype(np.float32)
+        total = sums[:, :1] + (self._reference_side @ self.branches.lengths)
+        shared = sums[:, 1:]
+        return _ratio(total - 2 * shared, total - shared, counts, self._reference_side)
+
     def _on_branches(self, counts) -> csr_matrix:
         """Return presence, or the share of the reads, of samples on branches (N, E)."""
-        if not counts.data.all():  # a stored zero is no read
-            counts = counts.copy()
-            counts.eliminate_zeros()
+        counts = _reads(counts)
         if self.metric == "weighted_normalized":
             totals = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
             shares = csr_matrix(counts, dtype=np.float64, copy=True)
@@ -106,14 +142,27 @@ class UniFracTargets:
         total = (a @ lengths)[:, None] + (b @ lengths)[None]
         if self.metric == "weighted_normalized":
             # |p - q| = p + q - 2 min(p, q)
-            apart, whole = total - 2 * _shared_shares(a, b, lengths), total
-        else:
-            shared = (a.multiply(lengths) @ b.T).toarray()
-            apart, whole = total - 2 * shared, total - shared
-        distances = np.divide(apart, whole, out=np.zeros_like(whole), where=whole > 0)
-        empty = (np.diff(a.indptr) == 0)[:, None] != (np.diff(b.indptr) == 0)[None]
-        distances[empty] = 1
-        return np.clip(distances, 0, 1).astype(np.float32)
+            return _ratio(total - 2 * _shared_shares(a, b, lengths), total, a, b)
+        weighed = csr_matrix((lengths[a.indices], a.indices, a.indptr), a.shape)
+        shared = (weighed @ b.T).toarray()
+        return _ratio(total - 2 * shared, total - shared, a, b)
+
+
+def _reads(counts: csr_matrix) -> csr_matrix:
+    """Leave stored zeros out, which are no reads, and add up what is stored twice."""
+    if counts.has_canonical_format and counts.data.all():
+        return counts
+    counts = counts.copy()
+    counts.sum_duplicates()
+    counts.eliminate_zeros()
+    return counts
+
+
+def _ratio(apart: np.ndarray, whole: np.ndarray, a: csr_matrix, b: csr_matrix) -> np.ndarray:
+    """Return distances (A, B) as float32; those of samples without reads are 0 or 1."""
+    distances = np.divide(apart, whole, out=np.zeros_like(whole), where=whole > 0)
+    distances[(np.diff(a.indptr) == 0)[:, None] != (np.diff(b.indptr) == 0)[None]] = 1
+    return np.clip(distances, 0, 1).astype(np.float32)
 
 
 def _shared_shares(a: csr_matrix, b: csr_matrix, lengths) -> np.ndarray:
@@ -156,6 +205,7 @@ def pairwise_matrix(
         If there is no room for temporary files, or the tree does not fit.
     """
     import unifrac
+    from threadpoolctl import threadpool_limits
 
     compute = {
         "unweighted": unifrac.unweighted,
@@ -165,10 +215,12 @@ def pairwise_matrix(
         table_path, pruned_path = directory / "table.biom", directory / "tree.nwk"
         table_path.write_bytes(_biom_file(counts))
         pruned_path.write_text(pruned_newick(tree_path, feature_ids))
-        matrix = compute(str(table_path), str(pruned_path), threads=threads)
+        with threadpool_limits(threads, user_api="openmp"):  # its own argument does nothing
+            matrix = compute(str(table_path), str(pruned_path))
     row_of = {name: i for i, name in enumerate(matrix.ids)}
     order = [row_of[f"s{i}"] for i in range(counts.shape[0])]
-    return np.ascontiguousarray(matrix.data[np.ix_(order, order)], dtype=np.float32)
+    distances = np.array(matrix.data[np.ix_(order, order)], dtype=np.float32)
+    return np.nan_to_num(distances, copy=False)  # without any branch length, 0/0 is 0 here
 
 
 def _biom_file(counts: csr_matrix) -> bytes:
