@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 
 import pytest
+from needs import needs_unifrac
 from training_process import REFUSED, AtFileOperation, Job, end_unless, same_result
 
 KINDS = {
@@ -81,7 +82,10 @@ def test_killed_runs_end_like_unbroken_ones(unbroken, tmp_path, action):
     assert not same_result(job.model, unbroken(action, KINDS[action]))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(name, marks=[needs_unifrac] * (name == "pairs")) for name in VARIANTS],
+)
 def test_a_run_killed_after_an_epoch_ends_like_an_unbroken_one(unbroken, tmp_path, variant):
     action, options = VARIANTS[variant]
     job = Job(tmp_path, action, options)

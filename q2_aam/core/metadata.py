@@ -8,6 +8,8 @@ import pandas as pd
 log = logging.getLogger(__name__)
 
 FEW_SAMPLES, FEW_OF_A_CLASS = 50, 10
+LARGEST = 1e150
+"""Beyond it, a square is no longer a finite number, and so is no variance."""
 
 
 def with_values(sample_ids, column: pd.Series, missing_samples: str) -> pd.Series:
@@ -65,7 +67,7 @@ def check_numbers(values: pd.Series) -> pd.Series:
     Raises
     ------
     ValueError
-        If one is not a finite number.
+        If one is not a finite number, or beyond `LARGEST`.
     """
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
     wrong = ~np.isfinite(numbers)
@@ -75,6 +77,12 @@ def check_numbers(values: pd.Series) -> pd.Series:
             f"Metadata column '{values.name}' has {int(wrong.sum())} values that are no finite "
             f"numbers, such as '{values[name]}' for sample '{name}'; correct or empty them, or "
             "train a classifier instead."
+        )
+    if (numbers.abs() > LARGEST).any():
+        raise ValueError(
+            f"Metadata column '{values.name}' has values as large as {numbers.abs().max():g}, "
+            f"such as that of sample '{numbers.abs().idxmax()}', beyond {LARGEST:g}; use units in "
+            "which they are smaller."
         )
     return numbers
 
