@@ -11,6 +11,8 @@ from q2_aam.core.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
+ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
+
 
 def choose_device(wanted: str) -> torch.device:
     """Return the device to compute on.
@@ -59,9 +61,13 @@ def lightning_precision(config: TrainConfig, device: torch.device) -> str:
 
 
 def prepare_allocator(config: TrainConfig) -> None:
-    """Set the GPU allocator's options; has an effect before the first use of the GPU only."""
-    if config.use_expandable_segments:
-        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    """Set the GPU allocator's options; has an effect before the first use of the GPU only.
+
+    What the user has set in the environment stays.
+    """
+    mine = os.environ.get(ALLOCATOR, "")
+    if config.use_expandable_segments and "expandable_segments" not in mine:
+        os.environ[ALLOCATOR] = ",".join(filter(None, [mine, "expandable_segments:True"]))
 
 
 @contextmanager

@@ -1,0 +1,142 @@
+"""Where is computed, and in what arithmetic, on machines with and without a GPU."""
+
+import logging
+
+import pytest
+import torch
+
+from q2_aam.core import api, device
+from q2_aam.core.config import TrainConfig
+from q2_aam.core.device import choose_device, lightning_precision, prepare_allocator
+from q2_aam.core.model import SequenceEncoder
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Let there be a GPU that works, with bfloat16 or without."""
+
+    def pretend(bf16=True):
+        monkeypatch.setattr(device, "_gpu_problem", lambda: None)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+
+    return pretend
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize(("wanted", "chosen"), [("auto", GPU), ("cuda", GPU), ("cpu", CPU)])
+def test_choose_device_with_a_gpu(gpu, wanted, chosen):
+    gpu()
+    assert choose_device(wanted) == chosen
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cpu"])
+def test_choose_device_without_a_gpu_says_nothing(no_gpu, caplog, wanted):
+    caplog.set_level(logging.INFO)
+    assert choose_device(wanted) == CPU
+    assert not caplog.messages
+
+
+def test_choose_device_refuses_a_gpu_that_is_not_there(no_gpu):
+    with pytest.raises(ValueError, match=r"no GPU can be used: PyTorch finds none .*'auto' or"):
+        choose_device("cuda")
+
+
+def test_training_refuses_a_gpu_that_is_not_there(no_gpu, simulated, tree_path, quick):
+    with pytest.raises(ValueError, match="device is 'cuda', but no GPU can be used"):
+        api.pretrain(simulated.table, tree_path, **{**quick, "device": "cuda"})
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "has_bf16", "precision"),
+    [
+        ("auto", GPU, True, "bf16-mixed"),
+        ("auto", GPU, False, "32-true"),
+        ("auto", CPU, True, "32-true"),
+        ("bf16", CPU, True, "bf16-mixed"),
+        ("bf16", GPU, False, "bf16-mixed"),
+        ("fp32", GPU, True, "32-true"),
+    ],
+)
+def test_lightning_precision(gpu, option, place, has_bf16, precision):
+    gpu(bf16=has_bf16)
+    assert lightning_precision(TrainConfig(mixed_precision=option), place) == precision
+
+
+@pytest.mark.parametrize(
+    ("before", "option", "after"),
+    [
+        (None, True, "expandable_segments:True"),
+        (None, False, None),
+        ("max_split_size_mb:64", True, "max_split_size_mb:64,expandable_segments:True"),
+        ("max_split_size_mb:64", False, "max_split_size_mb:64"),
+        ("expandable_segments:False", True, "expandable_segments:False"),
+    ],
+)
+def test_prepare_allocator_adds_to_what_the_user_has_set(monkeypatch, before, option, after):
+    monkeypatch.setenv(device.ALLOCATOR, before or "")
+    if before is None:
+        monkeypatch.delenv(device.ALLOCATOR)
+    prepare_allocator(TrainConfig(use_expandable_segments=option))
+    assert device.os.environ.get(device.ALLOCATOR) == after
+
+
+def test_training_prepares_the_allocator_before_it_looks_for_a_gpu(
+    monkeypatch, simulated, tree_path, quick
+):
+    """The allocator reads its options when the GPU is first used."""
+    monkeypatch.setenv(device.ALLOCATOR, "")
+    seen = []
+    original = device.choose_device
+
+    def choose(wanted):
+        seen.append(device.os.environ[device.ALLOCATOR])
+        return original(wanted)
+
+    monkeypatch.setattr("q2_aam.core.fit.choose_device", choose)
+    api.pretrain(simulated.table, tree_path, use_expandable_segments=True, **quick)
+    assert seen == ["expandable_segments:True"]
+
+
+@pytest.fixture
+def arithmetic(monkeypatch):
+    """Note in what arithmetic the encoder computes in training."""
+    seen = set()
+    original = SequenceEncoder.read
+
+    def read(self, batch, asvs=None):
+        single, context = original(self, batch, asvs)
+        if self.training:
+            seen.add(single.dtype)
+        return single, context
+
+    monkeypatch.setattr(SequenceEncoder, "read", read)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("option", "dtype"),
+    [("bf16", torch.bfloat16), ("fp32", torch.float32), ("auto", torch.float32)],
+)
+def test_mixed_precision_is_the_arithmetic_of_training(
+    arithmetic, simulated, tree_path, quick, option, dtype
+):
+    made = api.pretrain(simulated.table, tree_path, mixed_precision=option, **quick)
+    assert arithmetic == {dtype}
+    assert {value.dtype for value in made.weights.values()} == {torch.float32}
+
+
+def test_mixed_precision_learns_nearly_the_same(simulated, tree_path, quick):
+    half, full = (
+        api.pretrain(simulated.table, tree_path, mixed_precision=kind, **quick).history
+        for kind in ("bf16", "fp32")
+    )
+    a, b = half["val/total_loss"], full["val/total_loss"]
+    assert not a.equals(b)
+    assert a.tolist() == pytest.approx(b.tolist(), rel=0.02)
