@@ -52,18 +52,46 @@ import qiime2
 from q2_types.tree import NewickFormat
 from qiime2.plugins import aam
 
-load = qiime2.Artifact.import_data
+options.pop("monitor")
+load, called = qiime2.Artifact.import_data, set()
+
+class Calls:  # of actions, whose names are kept
+    def __init__(self, actions):
+        self.actions = actions
+
+    def __getattr__(self, name):
+        called.add(name)
+        return getattr(self.actions, name)
+
+m, v, p = Calls(aam.methods), Calls(aam.visualizers), Calls(aam.pipelines)
 table = load("FeatureTable[Frequency]", data.table)
 phylogeny = load("Phylogeny[Rooted]", str(tree), NewickFormat)
 metadata = qiime2.Metadata(data.metadata)
 age, site = metadata.get_column("age"), metadata.get_column("site")
-options.pop("monitor")
-encoder, = aam.methods.pretrain(table, phylogeny, **options)
-regressor, = aam.methods.train_regressor(table, age, encoder, **options)
-classifier, = aam.methods.train_classifier(table, site, encoder, **options)
-aam.methods.predict_regression(table, regressor)
-aam.methods.predict_classification(table, classifier)
+encoder, = m.pretrain(table, phylogeny, **options)
+regressor, = m.train_regressor(table, age, encoder, loss_type="quantile", **options)
+classifier, = m.train_classifier(table, site, encoder, **options)
+ages, = m.predict_regression(table, regressor)
+intervals, = m.predict_intervals(table, regressor)
+sites, probabilities = m.predict_classification(table, classifier)
+m.score_regression(ages, age)
+m.score_classification(sites, probabilities, site)
+m.merge_predictions([ages])
+m.merge_probabilities([probabilities])
+m.extract_encoder(regressor)
+m.embed(table, encoder)
+m.embed_features(encoder, table)
+m.importance(table, regressor, max_features=5)
+v.summarize_training([encoder, regressor])
+v.evaluate_regression(ages, age, intervals=intervals)
+v.evaluate_classification(sites, probabilities, site)
+p.regress_samples(table, age, encoder, **options)
+p.classify_samples(table, site, encoder, **options)
+p.cross_validate_regression(table, age, encoder=encoder, n_folds=2, **options)
+p.cross_validate_classification(table, site, encoder=encoder, n_folds=2, **options)
 regressor.save(str(folder / "model.qza"))
+missed = set(qiime2.sdk.PluginManager().plugins["aam"].actions) - called
+assert not missed, f"not tried: {missed}"
 """,
 }
 
