@@ -29,7 +29,8 @@ def main(arguments=None):
     place = Path(args.keep or tempfile.mkdtemp(prefix="q2-aam-end-to-end-"))
     place.mkdir(parents=True, exist_ok=True)
     try:
-        rows = [_oral(place / "oral", args), _vaginal(place / "vaginal", args)]
+        tasks = {"oral": _oral, "vaginal": _vaginal}
+        rows = [tasks[name](place / name, args) for name in args.only]
     finally:
         if not args.keep:
             shutil.rmtree(place)
@@ -98,10 +99,11 @@ class _Task:
             _qiime(self.place, f"tools import --type FeatureData[Sequence] --input-path "
                    f"{self.whole.sequences} --output-path sequences.qza")  # fmt: skip
         shutil.copyfile(source / "metadata.tsv", self.place / "metadata.tsv")
-        for name, sign in ("train", "<>"), ("test", "="):
-            where = f"\"fold{sign}'{self.args.fold}'\""
+        # confusion-matrix stops at test samples whose value is missing, whatever it is told.
+        tested = f"fold='{self.args.fold}' AND [{self.column}] IS NOT NULL"
+        for name, where in ("train", f"fold<>'{self.args.fold}'"), ("test", tested):
             _qiime(self.place, "feature-table filter-samples --i-table table.qza "
-                   f"--m-metadata-file metadata.tsv --p-where {where} "
+                   f"--m-metadata-file metadata.tsv --p-where \"{where}\" "
                    f"--o-filtered-table {name}.qza")  # fmt: skip
 
     def pretrain(self, options) -> None:
@@ -141,6 +143,9 @@ def _parser():
     made.add_argument("--fold", default="fold0")
     made.add_argument("--pretrain-epochs", type=int, default=2)
     made.add_argument("--epochs", type=int, default=6)
+    made.add_argument(
+        "--only", nargs="+", choices=("oral", "vaginal"), default=["oral", "vaginal"]
+    )
     made.add_argument("--keep", metavar="DIRECTORY", help="keep all files here")
     return made
 
