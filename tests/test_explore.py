@@ -87,14 +87,6 @@ def test_embed_predicts_unifrac(embedded, simulated):
     assert found.samples.shape == (len(distances.ids), 3)
 
 
-def test_embed_can_be_shown_by_emperor(embedded, simulated):
-    emperor = pytest.importorskip("qiime2.plugins.emperor")
-    found = skbio.stats.ordination.pcoa(embedded.distances.view(skbio.DistanceMatrix))
-    pcoa = qiime2.Artifact.import_data("PCoAResults", found)
-    page = emperor.visualizers.plot(pcoa, qiime2.Metadata(simulated.metadata)).visualization
-    assert str(page.type) == "Visualization"
-
-
 def test_distances_do_not_depend_on_blocks(simulated, trained_encoder, monkeypatch):
     _, whole = explore.embed(simulated.table, trained_encoder)
     monkeypatch.setattr(explore, "BLOCK_NUMBERS", 16 * 7**2)
