@@ -52,8 +52,8 @@ class UniFracTargets:
 
     Notes
     -----
-    A sample without reads is at distance 0 from another such and 1 from all others; its
-    diversity is 0. So is the distance of two samples under which all lengths are zero.
+    A sample without reads, or under which all lengths are zero, has a diversity of 0; its
+    distance is 0 to another such and 1 to all others.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class UniFracTargets:
             return sums[:, 0].astype(np.float32)
         total = sums[:, :1] + (self._reference_side @ self.branches.lengths)
         shared = sums[:, 1:]
-        return _ratio(total - 2 * shared, total - shared, counts, self._reference_side)
+        return _ratio(total - 2 * shared, total - shared)
 
     def _on_branches(self, counts) -> csr_matrix:
         """Return presence, or the share of the reads, of samples on branches (N, E)."""
@@ -142,10 +142,10 @@ class UniFracTargets:
         total = (a @ lengths)[:, None] + (b @ lengths)[None]
         if self.metric == "weighted_normalized":
             # |p - q| = p + q - 2 min(p, q)
-            return _ratio(total - 2 * _shared_shares(a, b, lengths), total, a, b)
+            return _ratio(total - 2 * _shared_shares(a, b, lengths), total)
         weighed = csr_matrix((lengths[a.indices], a.indices, a.indptr), a.shape)
         shared = (weighed @ b.T).toarray()
-        return _ratio(total - 2 * shared, total - shared, a, b)
+        return _ratio(total - 2 * shared, total - shared)
 
 
 def _reads(counts: csr_matrix) -> csr_matrix:
@@ -158,10 +158,9 @@ def _reads(counts: csr_matrix) -> csr_matrix:
     return counts
 
 
-def _ratio(apart: np.ndarray, whole: np.ndarray, a: csr_matrix, b: csr_matrix) -> np.ndarray:
-    """Return distances (A, B) as float32; those of samples without reads are 0 or 1."""
+def _ratio(apart: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return distances (A, B) as float32."""
     distances = np.divide(apart, whole, out=np.zeros_like(whole), where=whole > 0)
-    distances[(np.diff(a.indptr) == 0)[:, None] != (np.diff(b.indptr) == 0)[None]] = 1
     return np.clip(distances, 0, 1).astype(np.float32)
 
 
