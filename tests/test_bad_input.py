@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from needs import needs_unifrac
 
 import q2_aam
 from q2_aam.core import api, callbacks, device
@@ -575,12 +574,10 @@ def test_enough_samples_are_not_warned_of(caplog):
 PAIRS = {"stripe_mode": False, "lazy_unifrac": False}
 
 
-@needs_unifrac
 def test_sample_ids_that_unifrac_cannot_read_are_accepted(world):
     assert trained(world.pretrain(table=world.renamed(samples=SAMPLE_IDS), **PAIRS))
 
 
-@needs_unifrac
 def test_tips_that_unifrac_cannot_read_are_accepted(world):
     names = [f"größe's {i}" for i in range(40)]
     sequences, tree = dict(zip(names, world.features, strict=True)), world.newick
@@ -591,7 +588,6 @@ def test_tips_that_unifrac_cannot_read_are_accepted(world):
     assert trained(world.pretrain(tree, table, sequences=sequences, **PAIRS))
 
 
-@needs_unifrac
 def test_more_threads_than_cores(world):
     threads = torch.get_num_threads()
     torch.set_num_threads(4 * os.cpu_count())
@@ -636,9 +632,12 @@ def test_training_falls_back_to_the_processor(world, monkeypatch, caplog):
     fallen_back = torch.device("cpu")
     monkeypatch.setattr(device, "_gpu_problem", lambda: "it is broken")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert device.choose_device("auto") == fallen_back
     assert trained(world.regress(device="auto"))
     assert "it is broken" in caplog.text
+    assert trained(world.regress(device="cpu"))
+    assert torch.cuda.is_available()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from q2_aam.core.config import TrainConfig
 
@@ -68,6 +69,57 @@ def prepare_allocator(config: TrainConfig) -> None:
     mine = os.environ.get(ALLOCATOR, "")
     if config.use_expandable_segments and "expandable_segments" not in mine:
         os.environ[ALLOCATOR] = ",".join(filter(None, [mine, "expandable_segments:True"]))
+
+
+@contextmanager
+def device_of_run(config: TrainConfig) -> Iterator[None]:
+    """Prepare the device that a run is to use; one on the processor sees no GPU meanwhile.
+
+    PyTorch asks a GPU for its state also where nothing is computed on it, in its optimizers for
+    example, and one that cannot be used would end the run.
+
+    Raises
+    ------
+    ValueError
+        If a GPU is asked for and none can be used.
+    """
+    prepare_allocator(config)
+    if choose_device(config.device).type == "cuda":
+        yield
+        return
+    seen = torch.cuda.is_available, torch.cuda.device_count
+    torch.cuda.is_available, torch.cuda.device_count = (lambda: False), (lambda: 0)
+    try:
+        yield
+    finally:
+        torch.cuda.is_available, torch.cuda.device_count = seen
+
+
+@contextmanager
+def compiled(model: nn.Module, config: TrainConfig) -> Iterator[None]:
+    """Compile the nucleotide level of a model where the options ask for it.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be compiled here, for lack of a compiler for example.
+    """
+    if not config.compile_model:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # takes a while, and few compile
+
+    # It warns of each place where it hands over to Python, which is meant.
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+    model.base_model.asv_encoder.compile(dynamic=True)
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = " ".join(str(error).splitlines()[:2]) or type(error).__name__
+        raise ValueError(
+            f"The model cannot be compiled on this machine ({reason}): leave compile_model out, "
+            "or install what is missing."
+        ) from error
 
 
 @contextmanager

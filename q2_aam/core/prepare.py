@@ -37,6 +37,11 @@ class LazyTargets:
         """Compute the targets of samples with these counts."""
         return self.targets(counts)
 
+    def against(self, references) -> "LazyTargets":
+        """Compare with other counts of the references."""
+        known = self.targets
+        return LazyTargets(UniFracTargets(known.branches, known.metric, references))
+
 
 @dataclass(frozen=True)
 class StoredTargets:
@@ -186,18 +191,21 @@ def prepare_run(
     data, seed = settings.data, settings.training.random_seed
     targets = tuple(_single_precision(values) for values in targets)
     first = Pass(samples.fixed, targets[0], phylogenetic and phylogenetic.training)
+    references = phylogenetic and phylogenetic.references
 
     @lru_cache(maxsize=1)
     def training(epoch: int) -> Pass:
         if not data.rarefy_each_epoch or epoch == 0:
             return first
         drawn = rarefy(samples.raw, data.rarefy_depth, seed + epoch * 1_000_003)
-        return replace(first, table=drawn)
+        if references is None:
+            return replace(first, table=drawn)
+        against = drawn.counts[references.rows]  # so are the references that are in a batch
+        return replace(first, table=drawn, unifrac=phylogenetic.training.against(against))
 
     held = None
     if samples.held is not None:
         held = Pass(samples.held, targets[1], phylogenetic and phylogenetic.validation)
-    references = phylogenetic.references if phylogenetic else None
     return RunData(training, held, data, references, masked)
 
 

@@ -15,6 +15,7 @@ from q2_aam.core.checkpoint import SavedModel
 from q2_aam.core.comparison import DiversityComparison
 from q2_aam.core.config import DataConfig, Settings
 from q2_aam.core.dataset import BatchDataset
+from q2_aam.core.device import compiled, device_of_run
 from q2_aam.core.fit import fit
 from q2_aam.core.losses import Objective, class_factors
 from q2_aam.core.metrics import ClassificationMetrics, RegressionMetrics
@@ -92,6 +93,7 @@ def train_model(
     """
     digest = fingerprint(asdict(spec), *start.inputs)
     with (
+        device_of_run(settings.training),
         torch.random.fork_rng(),
         run_directory(monitor.run_dir, ACTIONS[spec.kind], digest) as directory,
     ):
@@ -101,8 +103,6 @@ def train_model(
         if spec.target is not None:
             _adapt(model, run.training(0).table, settings)
         save_memory(model, settings.training)
-        if settings.training.compile_model:
-            model.base_model.asv_encoder.compile(dynamic=True)
         module = TrainingModule(
             model,
             objective,
@@ -113,9 +113,10 @@ def train_model(
             freeze_base=spec.target is not None and settings.fine_tuning.freeze_base,
         )
         name = BAR_NAMES[spec.kind]
-        result = fit(module, settings, directory, bar_name=name, progress=monitor.progress)
-        if spec.target is not None:
-            spec = _complete(model, settings, spec, run)
+        with compiled(model, settings.training):
+            result = fit(module, settings, directory, bar_name=name, progress=monitor.progress)
+            if spec.target is not None:
+                spec = _complete(model, settings, spec, run)
     return SavedModel(spec, model.state_dict(), result.history, result.event_files)
 
 

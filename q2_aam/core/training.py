@@ -147,7 +147,7 @@ class TrainingModule(L.LightningModule):
         self.comparison, self.metrics, self.freeze_base = comparison, metrics, freeze_base
         self.latest: dict[str, Tensor] = {}
         self._frozen, self._resting = _Cache(), _Cache()
-        self._bank_step = -1
+        self._bank_state: tuple[int, int] | None = None
         if freeze_base:
             model.base_model.requires_grad_(False)
 
@@ -170,7 +170,7 @@ class TrainingModule(L.LightningModule):
             if self._frozen.asvs is None:  # of features that only later draws have, too
                 table = self.run.training(epoch).table
                 self._frozen.asvs = encode_asvs(self.model, table, unseen=True)
-        self._fill_bank()
+        self._fill_bank(epoch if self.run.data.rarefy_each_epoch else 0)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of a batch."""
@@ -238,9 +238,14 @@ class TrainingModule(L.LightningModule):
             "choose a lower lr, or clip the gradient with max_grad_norm."
         )
 
-    def _fill_bank(self):
-        stale = self._bank_step < 0 if self.freeze_base else self._bank_step != self.global_step
-        if not (isinstance(self.comparison, StripeComparison) and stale):
+    def _fill_bank(self, draw: int = 0):
+        """Renew the references, with the reads that they are drawn in an epoch."""
+        state = draw, 0 if self.freeze_base else self.global_step
+        if not isinstance(self.comparison, StripeComparison) or state == self._bank_state:
             return
-        self.comparison.fill(embed(self.model, self.run.references.table, self.run.data))
-        self._bank_step = self.global_step
+        references = self.run.references
+        table = references.table
+        if draw:
+            table = self.run.training(draw).table.take(references.rows)
+        self.comparison.fill(embed(self.model, table, self.run.data))
+        self._bank_state = state

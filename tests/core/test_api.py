@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from needs import needs_unifrac
 
 from q2_aam.core import api, inference, training
 from q2_aam.core.simulate import SimulationConfig, simulate
@@ -81,7 +80,7 @@ def test_pretrain_total_is_the_weighted_sum(simulated, tree_path, options):
     "changed",
     [
         {"stripe_mode": False},
-        pytest.param({"stripe_mode": False, "lazy_unifrac": False}, marks=needs_unifrac),
+        {"stripe_mode": False, "lazy_unifrac": False},
         {"lazy_unifrac": False},
         {"unifrac_metric": "weighted_normalized"},
         {"unifrac_metric": "faith_pd"},
@@ -110,7 +109,6 @@ def test_pretrain_every_mode_trains(simulated, tree_path, options, encoder, chan
         assert not weights_equal(made, encoder)
 
 
-@needs_unifrac
 def test_pretrain_lazy_or_not_gives_the_same_losses(simulated, tree_path, options):
     pairs = {**options, "stripe_mode": False}
     a = api.pretrain(simulated.table, tree_path, **pairs)

@@ -1,5 +1,6 @@
 """Where is computed, and in what arithmetic, on machines with and without a GPU."""
 
+import functools
 import logging
 
 import pytest
@@ -130,6 +131,50 @@ def test_mixed_precision_is_the_arithmetic_of_training(
     made = api.pretrain(simulated.table, tree_path, mixed_precision=option, **quick)
     assert arithmetic == {dtype}
     assert {value.dtype for value in made.weights.values()} == {torch.float32}
+
+
+def same_model(a, b):
+    return all(torch.equal(value, b.weights[name]) for name, value in a.weights.items())
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Compile without a compiler: what PyTorch traces runs as it is, so results are equal."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    return torch._dynamo.utils.counters
+
+
+def test_compile_model_compiles_and_changes_nothing_else(traced, simulated, tree_path, quick):
+    plain = api.pretrain(simulated.table, tree_path, **quick)
+    assert not traced["frames"]
+    made = api.pretrain(simulated.table, tree_path, compile_model=True, **quick)
+    assert traced["frames"]["ok"] > 0
+    assert same_model(plain, made)
+
+
+@pytest.mark.slow
+def test_compile_model_with_a_compiler_learns_the_same(simulated, tree_path, quick):
+    torch._dynamo.reset()
+    plain, made = (
+        api.pretrain(simulated.table, tree_path, compile_model=compiles, **quick)
+        for compiles in (False, True)
+    )
+    a, b = plain.history["train/total_loss"], made.history["train/total_loss"]
+    assert a.tolist() == pytest.approx(b.tolist(), rel=1e-4)
+
+
+def test_compile_model_without_a_compiler_ends_in_a_sentence(
+    monkeypatch, simulated, tree_path, quick
+):
+    def fail(graph, inputs):
+        raise RuntimeError("No working C++ compiler found\nand more")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail))
+    torch._dynamo.reset()
+    with pytest.raises(ValueError, match=r"cannot be compiled on this machine \(.*No working C\+"):
+        api.pretrain(simulated.table, tree_path, compile_model=True, **quick)
 
 
 def test_mixed_precision_learns_nearly_the_same(simulated, tree_path, quick):

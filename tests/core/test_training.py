@@ -1,10 +1,13 @@
 """Training as a whole: what a step is, what is validated, what is kept."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
-from q2_aam.core import api
+from q2_aam.core import api, training
+from q2_aam.core.comparison import StripeComparison
 from q2_aam.core.training import TrainingModule
 
 
@@ -26,6 +29,12 @@ def assert_same_weights(a, b, **tolerance):
         torch.testing.assert_close(
             value, b.weights[name], **tolerance, msg=lambda m, n=name: n + m
         )
+
+
+@pytest.fixture
+def pretraining(plain):
+    """Return the same for pre-training."""
+    return {name: value for name, value in plain.items() if name != "stored_samples"}
 
 
 @pytest.fixture
@@ -75,3 +84,54 @@ def test_accumulation_gives_each_step_the_mean_of_its_samples(train, monkeypatch
     assert len(steps) == 2
     torch.testing.assert_close(steps[0], (m * a + n * b) / (m + n), atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(steps[1], c, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 37])
+@pytest.mark.parametrize("stripe_mode", [True, False])
+def test_pretrain_learns_with_any_batch_size(
+    simulated, tree_path, pretraining, batch_size, stripe_mode
+):
+    """Of 38 samples, so that the last batch may have one."""
+    if batch_size == 1 and not stripe_mode:
+        pytest.skip("one sample has no other to be compared with, which is an error")
+    table = simulated.table.filter(simulated.table.ids()[:38], inplace=False)
+    options = {**pretraining, "batch_size": batch_size, "stripe_mode": stripe_mode, "epochs": 1}
+    made = api.pretrain(table, tree_path, reference_samples=5, **options)
+    before = api.pretrain(table, tree_path, reference_samples=5, **{**options, "lr": 1e-12})
+    assert np.isfinite(made.history["train/unifrac_loss"]).all()
+    moved = sum(float((made.weights[n] - v).abs().sum()) for n, v in before.weights.items())
+    assert 0 < moved < np.inf
+
+
+@pytest.mark.parametrize("rarefy_each_epoch", [True, False])
+def test_references_are_compared_with_as_they_are_drawn(
+    simulated, tree_path, pretraining, monkeypatch, rarefy_each_epoch
+):
+    """A reference in a batch has the reads that the targets and the bank know it by."""
+    in_bank, seen = [], []
+    embed, compare = training.embed, StripeComparison.forward
+
+    def watched_embed(model, table, data):
+        in_bank.append(table.counts.toarray())
+        return embed(model, table, data)
+
+    def watched_compare(self, model, batch, output):
+        if model.training:
+            here = torch.nonzero(batch.bank_slots >= 0).squeeze(1).tolist()
+            for i in here:
+                slot = int(batch.bank_slots[i])
+                counts = np.zeros(in_bank[-1].shape[1])
+                present = batch.counts[i] > 0
+                counts[batch.asvs[batch.asv_index[i, present]]] = batch.counts[i, present]
+                np.testing.assert_array_equal(counts, in_bank[-1][slot])
+                assert batch.unifrac[i, slot] < 1e-6
+                seen.append(slot)
+        return compare(self, model, batch, output)
+
+    monkeypatch.setattr(training, "embed", watched_embed)
+    monkeypatch.setattr(StripeComparison, "forward", watched_compare)
+    options = {**pretraining, "epochs": 3, "test_size": 0.25}
+    options["rarefy_each_epoch"] = rarefy_each_epoch
+    api.pretrain(simulated.table, tree_path, reference_samples=5, **options)
+    assert len(seen) >= 15
+    assert any((a != b).any() for a, b in pairwise(in_bank)) == rarefy_each_epoch
