@@ -86,14 +86,14 @@ def test_accumulation_gives_each_step_the_mean_of_its_samples(train, monkeypatch
     torch.testing.assert_close(steps[1], c, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 7, 37])
-@pytest.mark.parametrize("stripe_mode", [True, False])
+@pytest.mark.parametrize(
+    ("stripe_mode", "batch_size"),
+    [(True, 1), (True, 2), (True, 7), (True, 37), (False, 2), (False, 7), (False, 37)],
+)
 def test_pretrain_learns_with_any_batch_size(
     simulated, tree_path, pretraining, batch_size, stripe_mode
 ):
     """Of 38 samples, so that the last batch may have one."""
-    if batch_size == 1 and not stripe_mode:
-        pytest.skip("one sample has no other to be compared with, which is an error")
     table = simulated.table.filter(simulated.table.ids()[:38], inplace=False)
     options = {**pretraining, "batch_size": batch_size, "stripe_mode": stripe_mode, "epochs": 1}
     made = api.pretrain(table, tree_path, reference_samples=5, **options)
