@@ -36,7 +36,9 @@ def with_values(sample_ids, column: pd.Series, missing_samples: str) -> pd.Serie
     absent = [name for name in sample_ids if name not in known]
     values = column.reindex([name for name in sample_ids if name in known])
     empty = list(values.index[values.isna()])
-    log.info("%d samples of the metadata are not in the table.", len(known - set(sample_ids)))
+    others = len(known - set(sample_ids))
+    if others:
+        log.info("%d samples of the metadata are not in the table.", others)
     _report(absent, "are not in the metadata", len(sample_ids), column.name, missing_samples)
     _report(empty, "have no value", len(sample_ids), column.name, missing_samples)
     values = values.dropna()
