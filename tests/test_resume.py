@@ -1,5 +1,6 @@
 """Runs that are killed and taken up again end as runs that nothing happened to."""
 
+import contextlib
 import os
 import random
 import signal
@@ -44,13 +45,21 @@ def unbroken(tmp_path_factory):
     return train
 
 
+def written_at(folder) -> dict:
+    """Return when each checkpoint was written; a run replaces its own at any moment."""
+    times = {}
+    for path in folder.rglob("*.ckpt"):
+        with contextlib.suppress(FileNotFoundError):
+            times[path] = path.stat().st_mtime_ns
+    return times
+
+
 def kill_at_random(job, rng) -> bool:
     """Start a run and kill it at some moment; tell whether it was still at work."""
-    before = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*.ckpt")}
+    before = written_at(job.folder)
 
     def has_another_checkpoint():
-        paths = list(job.folder.rglob("*.ckpt"))
-        return any(before.get(path) != path.stat().st_mtime_ns for path in paths if path.exists())
+        return bool(written_at(job.folder).items() - before.items())
 
     moments = [
         (job.folder / "started").exists,
