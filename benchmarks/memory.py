@@ -36,7 +36,7 @@ OF_A_SAMPLE = 40
 SPARE = 0.25
 """GiB for the optimizer, and for what libraries set up at the first step."""
 
-RIDING = 2
+JOINING = 8
 """References that join a batch at the default of 100."""
 
 ROWS = (
@@ -49,7 +49,7 @@ ROWS = (
 COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing")
 
 
-def estimate(options: dict, *, distinct=None, riding=RIDING, length=100, number=4) -> float:
+def estimate(options: dict, *, distinct=None, joining=JOINING, length=100, number=4) -> float:
     """Return the most memory that a pre-training step at default model size takes, in GiB.
 
     Parameters
@@ -58,7 +58,7 @@ def estimate(options: dict, *, distinct=None, riding=RIDING, length=100, number=
         batch_size and token_limit, perhaps asv_chunk_size and gradient_checkpointing.
     distinct : int, optional
         Distinct ASVs in a batch; those of all samples unless given.
-    riding : int
+    joining : int
         References that join the batch.
     length : int
         Nucleotides of an ASV.
@@ -67,7 +67,7 @@ def estimate(options: dict, *, distinct=None, riding=RIDING, length=100, number=
     """
     config = ModelConfig()
     layers, dim = config.attention_layers, config.embedding_dim
-    in_samples = (options["batch_size"] + riding) * options["token_limit"]
+    in_samples = (options["batch_size"] + joining) * options["token_limit"]
     u = distinct or in_samples
     chunk, recomputes = options.get("asv_chunk_size"), options.get("gradient_checkpointing")
 
@@ -95,7 +95,9 @@ def main(arguments=None):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             measured = process.submit(step_memory, json.dumps(options), args.seed).result()
         row = {name: options.get(name, "off") for name in COLUMNS}
-        rows.append(row | {"measured, GiB": measured, "formula, GiB": estimate(options, riding=0)})
+        rows.append(
+            row | {"measured, GiB": measured, "formula, GiB": estimate(options, joining=0)}
+        )
         print(rows[-1], flush=True)
     report("memory", rows, args.json)
 
@@ -128,8 +130,8 @@ def step_memory(options: str, seed: int) -> float:
     from q2_aam.core.table import sample_table
 
     options = json.loads(options)
-    # Two more, so that there is something to compare with; references in the batch do not ride.
-    n, width = options["batch_size"] + 2, options["token_limit"]
+    # All samples are in the batch, so no reference joins it.
+    n, width = options["batch_size"], options["token_limit"]
     rng = np.random.default_rng(seed)
     letters = rng.choice(list("ACGT"), (n * width, 100))
     names = ["".join(row) for row in letters]

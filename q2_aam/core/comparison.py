@@ -1,7 +1,7 @@
 """What the phylogeny is compared with in training: references, batch mates, or nothing.
 
 Each comparison takes the batch and the model's output, and returns predicted and true values of
-one shape. Shapes: B samples, R references, D embedding width.
+one shape. Shapes: B samples, R references, K of these that are in the batch, D embedding width.
 """
 
 import torch
@@ -32,9 +32,11 @@ class PairComparison(nn.Module):
 class StripeComparison(nn.Module):
     """Distances of the samples of a batch to the references.
 
-    The references' embeddings lie in a bank. They are renewed all together at the start of every
-    epoch and of every validation, and in turn during an epoch: those that are in a batch are
-    compared by the embeddings just computed, which then replace those in the bank.
+    In training these are the references in the batch, which take turns to join it. Both sides of
+    each distance are then embeddings of the moment, and both have a gradient: compared with
+    embeddings kept from earlier steps, or with new ones that have no gradient, all samples drift
+    away from the references or on top of them together. In validation, where the model stands
+    still, they are all references, embedded beforehand.
     """
 
     def __init__(self, n_references: int, dim: int):
@@ -42,15 +44,14 @@ class StripeComparison(nn.Module):
         self.register_buffer("bank", torch.zeros(n_references, dim), persistent=False)
 
     def fill(self, embeddings: Tensor) -> None:
-        """Replace the whole bank, (R, D)."""
+        """Take the embeddings of all references, (R, D)."""
         self.bank = embeddings.to(self.bank)
 
     def forward(self, model: nn.Module, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
-        """Return predicted and true distances, (B, R) each."""
-        references = self.bank
-        if model.training and batch.bank_slots is not None:
-            here = torch.nonzero(batch.bank_slots >= 0).squeeze(1)
-            slots, live = batch.bank_slots[here], output.embedding[here]
-            references = references.index_copy(0, slots, live.to(references))
-            self.bank = references.detach()
-        return model.base_model.distance(output.embedding, references), batch.unifrac
+        """Return predicted and true distances, (B, K) each in training, else (B, R)."""
+        distance = model.base_model.distance
+        if not model.training:
+            return distance(output.embedding, self.bank), batch.unifrac
+        here = torch.nonzero(batch.reference >= 0).squeeze(1)
+        true = batch.unifrac[:, batch.reference[here]]
+        return distance(output.embedding, output.embedding[here]), true

@@ -1,7 +1,7 @@
 """From a table to batches: which samples lie together, what is masked, what is compared.
 
 Shapes: B samples, S ASVs of the largest of them, U distinct ASVs in the batch, M masked copies of
-some of them, L nucleotides, R reference samples, K of these that ride along with a batch.
+some of them, L nucleotides, R reference samples, K of these that join a batch.
 """
 
 import zlib
@@ -50,7 +50,7 @@ class Batch:
         Where it is masked.
     unifrac : Tensor of shape (B, R), (B, B) or (B,), float32, optional
         Distances to the references or within the batch, or phylogenetic diversities.
-    bank_slots : Tensor of shape (B,), int64, optional
+    reference : Tensor of shape (B,), int64, optional
         Which reference each sample is, or -1.
     target : Tensor of shape (B,), optional
         Learnt value (float32) or class index (int64).
@@ -64,7 +64,7 @@ class Batch:
     masked_of: Tensor | None = None
     masked_at: Tensor | None = None
     unifrac: Tensor | None = None
-    bank_slots: Tensor | None = None
+    reference: Tensor | None = None
     target: Tensor | None = None
 
     @property
@@ -124,22 +124,21 @@ class References:
     ----------
     rows : ndarray of shape (R,), int64
         Their rows in the table.
-    riding : int
-        K, how many join each training batch in turn to have their embeddings renewed; every
-        embedding is then at most ceil(R / K) steps old.
+    joining : int
+        How many at most join each training batch in turn, for its samples to be compared with.
     table : SampleTable
         The references themselves, in the order of `rows`.
     """
 
     rows: np.ndarray
-    riding: int
+    joining: int
     table: SampleTable
 
     def join(self, rows: np.ndarray, step: int) -> np.ndarray:
-        """Add to a batch the references whose turn it is at this step."""
-        turns = (step * self.riding + np.arange(min(self.riding, len(self.rows)))) % len(self.rows)
-        due = self.rows[turns]
-        return np.concatenate([rows, due[~np.isin(due, rows)]])
+        """Add to a batch references whose turn it is at this step, at most as many as it has."""
+        number = min(self.joining, len(rows))
+        turns = np.roll(self.rows, -step * number)
+        return np.concatenate([rows, turns[~np.isin(turns, rows)][:number]])
 
 
 class BatchDataset(Dataset):
@@ -162,7 +161,7 @@ class BatchDataset(Dataset):
     references : References, optional
         Tells which samples of a batch are references.
     join : bool
-        Let references ride along.
+        Let references join.
     """
 
     def __init__(
@@ -208,7 +207,7 @@ class BatchDataset(Dataset):
             labels["unifrac"] = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
         if self.references is not None:
             slot_of = {row: slot for slot, row in enumerate(self.references.rows)}
-            labels["bank_slots"] = torch.tensor([slot_of.get(row, -1) for row in rows])
+            labels["reference"] = torch.tensor([slot_of.get(row, -1) for row in rows])
         return labels
 
 

@@ -20,8 +20,9 @@ from q2_aam.core.unifrac import UniFracTargets, pairwise_matrix
 
 log = logging.getLogger(__name__)
 
-MAX_AGE = 50
-"""Steps after which the embedding of a reference has been renewed at the latest."""
+JOINING_REFERENCES = 8
+"""References that join each training batch at most. Of 16 oral samples in a step, 8 references
+brought UniFrac further than 4 or 2."""
 
 VARIANCE_SAMPLES = 500
 """Training samples from which the mean and variance of the phylogenetic targets are taken."""
@@ -239,7 +240,7 @@ def prepare_phylogeny(
         comparison = DiversityComparison()
     elif config.stripe_mode:
         rows = _reference_rows(fixed, settings, reference_ids)
-        references = References(rows, riding=-(-len(rows) // MAX_AGE), table=fixed.take(rows))
+        references = References(rows, JOINING_REFERENCES, fixed.take(rows))
         comparison = StripeComparison(len(rows), settings.model.embedding_dim)
         against = references.table.counts
     targets = UniFracTargets(branches, config.metric, references=against)

@@ -147,7 +147,7 @@ class TrainingModule(L.LightningModule):
         self.comparison, self.metrics, self.freeze_base = comparison, metrics, freeze_base
         self.latest: dict[str, Tensor] = {}
         self._frozen, self._resting = _Cache(), _Cache()
-        self._bank_state: tuple[int, int] | None = None
+        self._embedded_at: int | None = None
         if freeze_base:
             model.base_model.requires_grad_(False)
 
@@ -170,7 +170,6 @@ class TrainingModule(L.LightningModule):
             if self._frozen.asvs is None:  # of features that only later draws have, too
                 table = self.run.training(epoch).table
                 self._frozen.asvs = encode_asvs(self.model, table, unseen=True)
-        self._fill_bank(epoch if self.run.data.rarefy_each_epoch else 0)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of a batch."""
@@ -192,10 +191,10 @@ class TrainingModule(L.LightningModule):
         return n * sizes[index] / sum(sizes[first : first + n])
 
     def on_validation_epoch_start(self):
-        """Encode each validation ASV once, and renew the references."""
+        """Encode each validation ASV once, and embed the references."""
         if self._resting.asvs is None:
             self._resting.asvs = encode_asvs(self.model, self.run.validation.table)
-        self._fill_bank()
+        self._embed_references()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Add a batch to the validation losses and metrics."""
@@ -238,14 +237,8 @@ class TrainingModule(L.LightningModule):
             "choose a lower lr, or clip the gradient with max_grad_norm."
         )
 
-    def _fill_bank(self, draw: int = 0):
-        """Renew the references, with the reads that they are drawn in an epoch."""
-        state = draw, 0 if self.freeze_base else self.global_step
-        if not isinstance(self.comparison, StripeComparison) or state == self._bank_state:
-            return
-        references = self.run.references
-        table = references.table
-        if draw:
-            table = self.run.training(draw).table.take(references.rows)
-        self.comparison.fill(embed(self.model, table, self.run.data))
-        self._bank_state = state
+    def _embed_references(self):
+        """Embed what validation samples are compared with, at the weights of the moment."""
+        if isinstance(self.comparison, StripeComparison) and self.global_step != self._embedded_at:
+            self.comparison.fill(embed(self.model, self.run.references.table, self.run.data))
+            self._embedded_at = self.global_step

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from q2_aam.core import alphabet
 from q2_aam.core.config import DataConfig
@@ -118,15 +120,28 @@ def test_mask_nucleotides_ratio_zero_masks_nothing(table):
 
 def test_references_join_all_in_turn(table):
     rows = np.array([2, 5, 11, 17, 30])
-    references = References(rows, riding=2, table=table.take(rows))
+    references = References(rows, joining=2, table=table.take(rows))
     joined = [references.join(np.array([0, 1]), step)[2:] for step in range(3)]
     assert set(np.concatenate(joined)) == set(rows)
 
 
-def test_references_join_no_sample_twice(table):
-    rows = np.array([2, 5])
-    references = References(rows, riding=2, table=table.take(rows))
-    assert references.join(np.array([5, 7]), 0).tolist() == [5, 7, 2]
+@given(
+    n_references=st.integers(1, 9),
+    joining=st.integers(1, 9),
+    rows=st.sets(st.integers(0, 35), min_size=1, max_size=12),
+    step=st.integers(0, 1000),
+)
+def test_references_join_no_sample_twice_and_never_outnumber(
+    table, n_references, joining, rows, step
+):
+    chosen, rows = np.arange(0, 4 * n_references, 4), np.array(sorted(rows))
+    references = References(chosen, joining=joining, table=table.take(chosen))
+    joined = references.join(rows, step)
+    assert joined[: len(rows)].tolist() == rows.tolist()
+    assert len(set(joined)) == len(joined)
+    assert set(joined[len(rows) :]) <= set(chosen)
+    left = n_references - np.isin(rows, chosen).sum()
+    assert len(joined) - len(rows) == min(joining, len(rows), left)
 
 
 def test_batch_dataset_gives_the_same_batch_again(table):

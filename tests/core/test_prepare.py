@@ -5,14 +5,11 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from q2_aam.core.comparison import DiversityComparison, PairComparison, StripeComparison
 from q2_aam.core.config import RegressionConfig, Settings
 from q2_aam.core.phylogeny import BranchTable
 from q2_aam.core.prepare import (
-    MAX_AGE,
     drop_missing_features,
     prepare_phylogeny,
     prepare_run,
@@ -271,9 +268,3 @@ def test_prepare_phylogeny_prunes_if_asked_to(table, tree, monkeypatch):
         settings = settings_of(prune_tree=prune)
         prepare_phylogeny(tree, prepare_samples(table, settings), settings)
     assert asked == [True, False]
-
-
-@given(n=st.integers(1, 5000))
-def test_references_ride_often_enough(n):
-    riding = -(-n // MAX_AGE)
-    assert -(-n // riding) <= MAX_AGE
