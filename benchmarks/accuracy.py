@@ -1,7 +1,8 @@
 """How well a metadata column is predicted, beside a random forest on the same folds.
 
 Each fold is held out in turn: an encoder is pre-trained on the samples of the other folds, without
-labels, then trained on the column through the public API, and predicts the samples of the fold.
+labels, and kept as it is while what predicts the column is trained through the public API, with
+its defaults; the result predicts the samples of the fold.
 Predictions of all folds are pooled and scored once. The random forest is scikit-learn's with 500
 trees on raw counts, what `qiime sample-classifier` users have today.
 
@@ -64,9 +65,6 @@ def _train(data_set, values, fold, args):
     common = {
         "rarefy_depth": args.rarefy_depth,
         "random_seed": args.seed,
-        "lr": args.lr,
-        "batch_size": args.batch_size,
-        "max_grad_norm": 1.0,
         **dict(args.option),
     }
     encoder = None
@@ -75,15 +73,15 @@ def _train(data_set, values, fold, args):
     elif args.pretrain_epochs:
         encoder = _encoder(data_set, fold, args, common)
     train = api.train_classifier if _is_text(values) else api.train_regressor
-    own = {"loss_type": "quantile"} if args.quantiles and not _is_text(values) else {}
+    own = {"epochs": args.epochs} if args.epochs else {}
+    if args.quantiles and not _is_text(values):
+        own["loss_type"] = "quantile"
     return train(
         data_set.samples(values.index),
         values,
         encoder=encoder,
         sequences=data_set.sequences,
         freeze_base=encoder is not None and not args.joint,
-        epochs=args.epochs,
-        stored_samples=args.stored_samples,
         ensemble=args.ensemble,
         **own,
         monitor=api.Monitor(progress=args.progress),
@@ -222,19 +220,19 @@ def _parser():
     made.add_argument("--target", default="age", help="metadata column (default: age)")
     made.add_argument("--folds", nargs="+", help="only these folds")
     made.add_argument("--transfer", metavar="DATA", help="pre-train on this data set instead")
-    made.add_argument("--pretrain-epochs", type=int, default=2, help="0: no pre-training")
-    made.add_argument("--epochs", type=int, default=6)
-    made.add_argument("--lr", type=float, default=1e-3)
-    made.add_argument("--batch-size", type=int, default=16)
+    made.add_argument(
+        "--pretrain-epochs", type=int, default=3, help="0: no pre-training (default: 3)"
+    )
+    made.add_argument("--epochs", type=int, help="of training (default: the option's)")
     made.add_argument("--rarefy-depth", type=int, default=0, help="default: all reads")
-    made.add_argument("--stored-samples", type=int, default=4000)
     made.add_argument("--ensemble", type=int, default=1)
     made.add_argument(
         "--quantiles", action="store_true", help="numbers: predict a 90%% interval, score it too"
     )
     made.add_argument(
         "--option", type=_option, action="append", default=[], metavar="NAME=VALUE",
-        help="any other option of pre-training and training, such as embedding_dim=64",
+        help="any other option of pre-training and training, such as lr=0.0003; the rest have "
+        "their defaults",
     )  # fmt: skip
     made.add_argument("--without-forest", dest="forest", action="store_false")
     made.add_argument("--joint", action="store_true", help="train the encoder too")

@@ -20,6 +20,7 @@ from scipy.sparse import csr_matrix
 
 from benchmarks._report import parser, report
 from q2_aam.core.config import ModelConfig
+from q2_aam.core.prepare import JOINING_REFERENCES
 
 LAYER = 12
 """Numbers that a layer keeps of a token for its gradient, in embedding widths."""
@@ -36,9 +37,6 @@ OF_A_SAMPLE = 40
 SPARE = 0.25
 """GiB for the optimizer, and for what libraries set up at the first step."""
 
-JOINING = 8
-"""References that join a batch at the default of 100."""
-
 ROWS = (
     {"batch_size": 2, "token_limit": 256},
     {"batch_size": 6, "token_limit": 256},
@@ -49,7 +47,7 @@ ROWS = (
 COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing")
 
 
-def estimate(options: dict, *, distinct=None, joining=JOINING, length=100, number=4) -> float:
+def estimate(options: dict, *, distinct=None, length=100, number=4) -> float:
     """Return the most memory that a pre-training step at default model size takes, in GiB.
 
     Parameters
@@ -58,8 +56,6 @@ def estimate(options: dict, *, distinct=None, joining=JOINING, length=100, numbe
         batch_size and token_limit, perhaps asv_chunk_size and gradient_checkpointing.
     distinct : int, optional
         Distinct ASVs in a batch; those of all samples unless given.
-    joining : int
-        References that join the batch.
     length : int
         Nucleotides of an ASV.
     number : int
@@ -67,6 +63,7 @@ def estimate(options: dict, *, distinct=None, joining=JOINING, length=100, numbe
     """
     config = ModelConfig()
     layers, dim = config.attention_layers, config.embedding_dim
+    joining = min(JOINING_REFERENCES, options["batch_size"])
     in_samples = (options["batch_size"] + joining) * options["token_limit"]
     u = distinct or in_samples
     chunk, recomputes = options.get("asv_chunk_size"), options.get("gradient_checkpointing")
@@ -95,9 +92,7 @@ def main(arguments=None):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             measured = process.submit(step_memory, json.dumps(options), args.seed).result()
         row = {name: options.get(name, "off") for name in COLUMNS}
-        rows.append(
-            row | {"measured, GiB": measured, "formula, GiB": estimate(options, joining=0)}
-        )
+        rows.append(row | {"measured, GiB": measured, "formula, GiB": estimate(options)})
         print(rows[-1], flush=True)
     report("memory", rows, args.json)
 
@@ -130,8 +125,8 @@ def step_memory(options: str, seed: int) -> float:
     from q2_aam.core.table import sample_table
 
     options = json.loads(options)
-    # All samples are in the batch, so no reference joins it.
-    n, width = options["batch_size"], options["token_limit"]
+    # As many again, of which some join the first batch as references.
+    n, width = 2 * options["batch_size"], options["token_limit"]
     rng = np.random.default_rng(seed)
     letters = rng.choice(list("ACGT"), (n * width, 100))
     names = ["".join(row) for row in letters]

@@ -150,7 +150,7 @@ def test_options_reach_the_actions(table, phylogeny, simulated):
     )  # fmt: skip
     (pretraining,), (training,) = ctx.named("pretrain"), ctx.named("train_regressor")
     assert (pretraining["epochs"], pretraining["lr"], pretraining["dropout"]) == (7, 0.01, 0.3)
-    assert (training["epochs"], training["lr"], training["dropout"]) == (3, 1e-4, 0.3)
+    assert (training["epochs"], training["lr"], training["dropout"]) == (3, 1e-3, 0.3)
     assert training["loss_type"] == "mae"
     for action in ("pretrain", "train_regressor", "evaluate_regression"):
         assert ctx.named(action)[0]["random_seed"] == 5
@@ -448,8 +448,8 @@ def test_cross_validate_gives_the_scores_of_the_benchmark(real_data, tmp_path):
     options = {name: value for name, value in QUICK.items() if name not in ("lr", "device")}
     options |= {"rarefy_depth": 500, "batch_size": 64}
     accuracy.main(
-        ["--data", str(directory), "--pretrain-epochs", "0", "--epochs", "1", "--lr", "0.001",
-         "--batch-size", "64", "--without-forest", "--json", str(target),
+        ["--data", str(directory), "--pretrain-epochs", "0", "--epochs", "1",
+         "--without-forest", "--json", str(target),
          *(f"--option={name}={value}" for name, value in options.items() if name != "epochs")]
     )  # fmt: skip
     expected = json.loads(target.read_text())["rows"][0]
@@ -459,8 +459,6 @@ def test_cross_validate_gives_the_scores_of_the_benchmark(real_data, tmp_path):
         qiime2.Artifact.import_data("FeatureTable[Frequency]", table),
         metadata.get_column("age"),
         folds=metadata.get_column("fold"),
-        lr=1e-3,
-        max_grad_norm=1.0,
         **options,
     )
     scores = made.fold_scores.view(pd.DataFrame).set_index("group").loc["all samples"]

@@ -154,9 +154,9 @@ class UniFracConfig(Config):
 class TrainConfig(Config):
     """The training loop."""
 
-    epochs: int = option(100, "Passes over the training samples at most.", low=1)
-    batch_size: int = option(8, "Samples per step.", low=1)
-    lr: float = option(1e-4, "Highest learning rate of a run.", low=1e-12, high=10.0)
+    epochs: int = option(10, "Passes over the training samples at most.", low=1)
+    batch_size: int = option(16, "Samples per step.", low=1)
+    lr: float = option(1e-3, "Highest learning rate of a run.", low=1e-12, high=10.0)
     patience: int = option(
         10, "Training stops after so many epochs no better on the validation samples.", low=1
     )
@@ -181,8 +181,10 @@ class TrainConfig(Config):
     weight_decay: float = option(
         0.01, "How strongly weights decay; norms, biases and embeddings do not.", low=0.0
     )
-    max_grad_norm: float | None = option(
-        None, "Gradients of a larger norm are scaled down to this; by default none are.", low=1e-12
+    max_grad_norm: float = option(
+        1.0,
+        "Gradients of a larger norm are scaled down to this; 0 leaves all as they are.",
+        low=0.0,
     )
     gradient_accumulation_steps: int = option(
         1,
