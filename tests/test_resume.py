@@ -7,7 +7,10 @@ import signal
 from dataclasses import replace
 
 import pytest
-from training_process import REFUSED, AtFileOperation, Job, end_unless, same_result
+import torch
+from training_process import REFUSED, AskToEnd, AtFileOperation, Job, end_unless, same_result
+
+from q2_aam.core.rundir import INTERRUPTED
 
 KINDS = {
     "pretrain": {},
@@ -161,9 +164,61 @@ def test_sigterm_ends_the_run_with_a_way_to_go_on(unbroken, tmp_path):
     os.kill(process.pid, signal.SIGTERM)
     process.join()
     assert process.exitcode == REFUSED
-    assert f"kept in {job.run} as it was after its last complete epoch" in job.refusal
+    assert f"kept in {job.run} as it was after its last" in job.refusal
     assert "the same command with the same Q2_AAM_RUN_DIR goes on from there" in job.refusal
     assert job.finish() == 0
+    assert not same_result(job.model, unbroken("pretrain", options))
+
+
+@pytest.mark.parametrize("test_size", [0.0, 0.2])
+def test_every_epoch_can_be_gone_on_from_even_if_it_is_no_better(tmp_path, test_size):
+    """With a learning rate of next to nothing the first epoch stays the best."""
+    job = Job(tmp_path, options={"lr": 1e-12, "epochs": 3, "test_size": test_size})
+    assert job.finish() == 0
+    last = torch.load(job.run / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 2
+    kept = sorted(path.name for path in job.run.glob("*.ckpt"))
+    assert kept == (["best-epoch=0.ckpt", "last.ckpt"] if test_size else ["last.ckpt"])
+
+
+INTERRUPTED_AT = {
+    "in-the-first-epoch": ("pretrain", {}, (4,)),
+    "in-a-later-epoch": ("pretrain", {}, (13,)),
+    "again-and-again": ("train_regressor", {"dropout": 0.2}, (3, 7, 4, 12)),
+    "within-a-step": ("train_regressor", {"gradient_accumulation_steps": 3}, (4,)),
+    "after-a-step": ("train_classifier", {"gradient_accumulation_steps": 3}, (8,)),
+    "momentum": ("pretrain", {"optimizer": "sgd", "scheduler": "onecycle"}, (13,)),
+    "every-draw-at-random": ("train_classifier", {"rarefy_each_epoch": True}, (14,)),
+    "without-validation": ("pretrain", {"test_size": 0.0}, (15,)),
+}
+
+
+@pytest.mark.parametrize("case", INTERRUPTED_AT)
+def test_sigterm_within_an_epoch_loses_no_step(unbroken, tmp_path, case):
+    action, options, batches = INTERRUPTED_AT[case]
+    options = {**options, "batch_size": 4}
+    job = Job(tmp_path, action, options)
+    for batch in batches:
+        asked = replace(job, fault=AskToEnd(batch))
+        assert asked.finish() == REFUSED
+        assert f"kept in {job.run} as it was after its last step" in job.refusal
+    assert job.finish() == 0
+    assert "Going on after" in job.log
+    assert not (job.run / INTERRUPTED).exists()
+    assert not same_result(job.model, unbroken(action, options))
+
+
+def test_a_run_killed_after_sigterm_goes_on_from_there_again(unbroken, tmp_path):
+    options = {"batch_size": 4}
+    job = Job(tmp_path, options=options)
+    assert replace(job, fault=AskToEnd(14)).finish() == REFUSED
+    left = (job.run / INTERRUPTED).read_bytes()
+    process = job.start()
+    end_unless(process, lambda: "Going on after" in job.log)
+    process.kill()
+    process.join()
+    assert not (job.run / INTERRUPTED).exists() or (job.run / INTERRUPTED).read_bytes() == left
+    assert job.model.exists() or job.finish() == 0
     assert not same_result(job.model, unbroken("pretrain", options))
 
 

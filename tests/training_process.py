@@ -16,6 +16,7 @@ import torch
 
 from q2_aam.core import api, checkpoint
 from q2_aam.core.simulate import SimulationConfig, simulate
+from q2_aam.core.training import TrainingModule
 
 REFUSED = 3
 OPTIONS = {
@@ -154,6 +155,25 @@ class AtFileOperation:
 
 def _changes(event, arguments) -> bool:
     return event != "open" or bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
+
+
+@dataclass(frozen=True)
+class AskToEnd:
+    """A scheduler's warning in the middle of training, at the batch of a number."""
+
+    batch: int
+
+    def __call__(self, job: Job) -> None:
+        """Send this process SIGTERM when it is at the batch."""
+        train_on, seen = TrainingModule.training_step, []
+
+        def training_step(module, batch, index):
+            seen.append(index)
+            if len(seen) == self.batch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return train_on(module, batch, index)
+
+        TrainingModule.training_step = training_step
 
 
 def fill_disk() -> None:

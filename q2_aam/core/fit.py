@@ -28,6 +28,7 @@ from q2_aam.core.device import (
     memory_explained,
     prepare_allocator,
 )
+from q2_aam.core.interruption import Interruption
 from q2_aam.core.metrics import monitored
 from q2_aam.core.rundir import temporary_directory
 from q2_aam.core.training import DataModule, TrainingModule
@@ -43,6 +44,7 @@ QUIET = (
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*dirpath was changed.*",
     ".*Found .* module.s. in eval mode.*",
+    ".*training_step. returned .None.*",
 )
 
 
@@ -103,25 +105,26 @@ def fit(
 
 def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
     history, validated = History(), module.run.validation is not None
-    checkpoint = _checkpoint(settings, run_dir, validated)
+    best, last = _checkpoints(settings, run_dir)
     chooses, _ = monitored(settings.best_metric, settings.fine_tuning is not None)
     metric = chooses if validated else "train/total_loss"
     hyperparameters = HyperParameters(_hyperparameters(settings), metric)
-    callbacks = [history, hyperparameters, Histograms(), checkpoint]
+    callbacks = [history, hyperparameters, Histograms(), Interruption(run_dir)]
+    callbacks += [best, last] if validated else [last]
     if validated:
         callbacks.append(_early_stopping(settings))
     if progress:
         callbacks.append(ProgressBar(bar_name))
     trainer = _trainer(settings, run_dir, callbacks, progress, validated)
-    last = run_dir / LAST
-    if last.exists():
+    before = run_dir / LAST if (run_dir / LAST).exists() else None
+    if before is not None:
         log.info("Taking up the run in %s where it stopped.", run_dir)
     data = DataModule(module.run, settings.training)
-    trainer.fit(module, data, ckpt_path=last if last.exists() else None, weights_only=True)
+    trainer.fit(module, data, ckpt_path=before, weights_only=True)
     trainer.logger.finalize("success")
-    if checkpoint.best_model_path:
-        best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-        module.load_state_dict(best["state_dict"])
+    if best.best_model_path:
+        kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        module.load_state_dict(kept["state_dict"])
     module.to("cpu")
     events = {path.name: path.read_bytes() for path in sorted(run_dir.rglob("events.out.*"))}
     return FitResult(history.frame(), events)
@@ -150,13 +153,17 @@ def _trainer(settings, run_dir, callbacks, progress, validated) -> L.Trainer:
     )
 
 
-def _checkpoint(settings, run_dir, validated) -> Checkpoints:
+def _checkpoints(settings, run_dir) -> tuple[Checkpoints, Checkpoints]:
+    """Return what keeps the best epoch and what keeps the last, the best one in its state.
+
+    They are two because one alone would write the last only where it is a new best.
+    """
     # At the very end of an epoch, so that its row of the history is in the checkpoint.
-    always = {"dirpath": run_dir, "save_last": True, "save_on_train_epoch_end": True}
-    if not validated:
-        return Checkpoints(save_top_k=0, **always)
+    always = {"dirpath": run_dir, "save_on_train_epoch_end": True}
     monitor, mode = monitored(settings.best_metric, settings.fine_tuning is not None)
-    return Checkpoints(filename="best-{epoch}", monitor=monitor, mode=mode, **always)
+    best = Checkpoints(filename="best-{epoch}", monitor=monitor, mode=mode, **always)
+    last = Checkpoints(filename=Path(LAST).stem, enable_version_counter=False, **always)
+    return best, last
 
 
 def _early_stopping(settings) -> Patience:

@@ -22,6 +22,8 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 PARTIAL = ".*.ckpt.*"
 """Checkpoints that a killed process had not finished writing."""
+INTERRUPTED = "interrupted.ckpt"
+"""Where an epoch was left by a process that was asked to end."""
 
 
 def fingerprint(*parts) -> str:
@@ -173,6 +175,11 @@ def _how_to_go_on(place: Path | None) -> str:
         return (
             "Nothing of it is kept, as there is no run directory: set Q2_AAM_RUN_DIR to a "
             "directory with room before a run that may have to be taken up."
+        )
+    if (place / INTERRUPTED).exists():
+        return (
+            f"It is kept in {place} as it was after its last step: the same command with the same "
+            "Q2_AAM_RUN_DIR goes on from there."
         )
     if any(place.glob("*.ckpt")):
         return (

@@ -146,6 +146,7 @@ class TrainingModule(L.LightningModule):
         self.model, self.objective, self.config, self.run = model, objective, config, run
         self.comparison, self.metrics, self.freeze_base = comparison, metrics, freeze_base
         self.latest: dict[str, Tensor] = {}
+        self.passed_over: list[dict[str, Tensor]] = []
         self._frozen, self._resting = _Cache(), _Cache()
         self._embedded_at: int | None = None
         if freeze_base:
@@ -171,11 +172,15 @@ class TrainingModule(L.LightningModule):
                 table = self.run.training(epoch).table
                 self._frozen.asvs = encode_asvs(self.model, table, unseen=True)
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Return the loss of a batch."""
+    def training_step(self, batch: Batch, index: int) -> Tensor | None:
+        """Return the loss of a batch; of one that an earlier process has seen, nothing."""
+        self.log("learning_rate", self.optimizers().param_groups[0]["lr"], on_step=True)
+        if index < len(self.passed_over):
+            self.latest = self.passed_over[index]
+            self._log(self.latest, batch)
+            return None
         losses = self._losses(batch, self._frozen.of(batch), "train")
         self._check_finite(losses.total, batch)
-        self.log("learning_rate", self.optimizers().param_groups[0]["lr"], on_step=True)
         return losses.total * self._share_of_step(index)
 
     def _share_of_step(self, index: int) -> float:
@@ -222,8 +227,11 @@ class TrainingModule(L.LightningModule):
         if stage == "val" and self.metrics is not None:
             self.metrics.update(output.target, batch.target)
         self.latest = logged if stage == "train" else self.latest
-        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=len(batch))
+        self._log(logged, batch)
         return losses
+
+    def _log(self, values: dict[str, Tensor], batch: Batch) -> None:
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch))
 
     def _check_finite(self, total: Tensor, batch: Batch) -> None:
         if torch.isfinite(total.detach()):
