@@ -21,13 +21,13 @@ def bars(simulated, tree_path, quick, capsys):
     """Return what trains with progress bars, and gives back the last one of each epoch."""
 
     def of(action):
-        monitor = api.Monitor(progress=True)
+        monitor, options = api.Monitor(progress=True), {**quick, "batch_size": 8}
         if action == "pretrain":
-            api.pretrain(simulated.table, tree_path, monitor=monitor, **quick)
+            api.pretrain(simulated.table, tree_path, monitor=monitor, **options)
         else:
             column = simulated.metadata["age" if action == "train_regressor" else "site"]
             train = getattr(api, action)
-            train(simulated.table, column, phylogeny=tree_path, monitor=monitor, **quick)
+            train(simulated.table, column, phylogeny=tree_path, monitor=monitor, **options)
         out, err = capsys.readouterr()
         assert out == ""
         lines = re.split(r"[\r\n]+", err)
