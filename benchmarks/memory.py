@@ -47,7 +47,7 @@ ROWS = (
 COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing")
 
 
-def estimate(options: dict, *, distinct=None, length=100, number=4) -> float:
+def estimate(options: dict, *, distinct=None, joining=None, length=100, number=4) -> float:
     """Return the most memory that a pre-training step at default model size takes, in GiB.
 
     Parameters
@@ -56,6 +56,8 @@ def estimate(options: dict, *, distinct=None, length=100, number=4) -> float:
         batch_size and token_limit, perhaps asv_chunk_size and gradient_checkpointing.
     distinct : int, optional
         Distinct ASVs in a batch; those of all samples unless given.
+    joining : int, optional
+        References that join the batch; those of stripe mode unless given.
     length : int
         Nucleotides of an ASV.
     number : int
@@ -63,7 +65,8 @@ def estimate(options: dict, *, distinct=None, length=100, number=4) -> float:
     """
     config = ModelConfig()
     layers, dim = config.attention_layers, config.embedding_dim
-    joining = min(JOINING_REFERENCES, options["batch_size"])
+    if joining is None:
+        joining = min(JOINING_REFERENCES, options["batch_size"])
     in_samples = (options["batch_size"] + joining) * options["token_limit"]
     u = distinct or in_samples
     chunk, recomputes = options.get("asv_chunk_size"), options.get("gradient_checkpointing")
@@ -92,7 +95,8 @@ def main(arguments=None):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             measured = process.submit(step_memory, json.dumps(options), args.seed).result()
         row = {name: options.get(name, "off") for name in COLUMNS}
-        rows.append(row | {"measured, GiB": measured, "formula, GiB": estimate(options)})
+        row |= {"measured, GiB": measured, "formula, GiB": estimate(options, joining=0)}
+        rows.append(row)
         print(rows[-1], flush=True)
     report("memory", rows, args.json)
 
@@ -125,8 +129,8 @@ def step_memory(options: str, seed: int) -> float:
     from q2_aam.core.table import sample_table
 
     options = json.loads(options)
-    # As many again, of which some join the first batch as references.
-    n, width = 2 * options["batch_size"], options["token_limit"]
+    # All samples are in the batch, so no reference joins it.
+    n, width = options["batch_size"], options["token_limit"]
     rng = np.random.default_rng(seed)
     letters = rng.choice(list("ACGT"), (n * width, 100))
     names = ["".join(row) for row in letters]
