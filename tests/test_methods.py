@@ -171,5 +171,5 @@ def test_training_actions_take_the_same_options():
 
 def test_python_signature_is_spelt_out():
     parameters = inspect.signature(aam.methods.pretrain.__call__).parameters
-    assert parameters["epochs"].default == 100
+    assert parameters["epochs"].default == 10
     assert "options" not in parameters

@@ -250,7 +250,7 @@ def test_summarize_training_says_what_each_model_is(pages):
     options = {row[0]: row[1:] for row in cells(text, "All options")}
     assert options["token-limit *"][:4] == ["77", "77", "77", "1024"]
     assert options["target-transform *"][:4] == ["–", "log-zscore", "–", "zscore"]
-    assert options["epochs"][:4] == ["100", "100", "100", "100"]
+    assert options["epochs"][:4] == ["10", "10", "10", "10"]
     versions = dict(row[:2] for row in cells(text, "Packages that made it"))
     assert versions["torch"] == model.versions["torch"]
 

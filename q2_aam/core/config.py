@@ -126,7 +126,10 @@ class UniFracConfig(Config):
         "otherwise with the other samples of its batch.",
     )
     reference_samples: int = option(
-        100, "Reference samples of stripe_mode, drawn from the training samples.", low=1
+        100,
+        "Reference samples of stripe_mode, drawn from the training samples. Up to eight of them "
+        "join each batch in turn, to be compared with; validation samples are compared with all.",
+        low=1,
     )
     lazy_unifrac: bool = option(
         True,
