@@ -52,8 +52,9 @@ class Batch:
         Distances to the references or within the batch, or phylogenetic diversities.
     reference : Tensor of shape (B,), int64, optional
         Which reference each sample is, or -1.
-    target : Tensor of shape (B,), optional
-        Learnt value (float32) or class index (int64).
+    target : Tensor of shape (B - K,), optional
+        Learnt value (float32) or class index (int64) of the samples before those that joined:
+        these would count several times in an epoch.
     """
 
     rows: Tensor
@@ -188,20 +189,20 @@ class BatchDataset(Dataset):
         if i >= len(self.plan):
             raise IndexError(i)
         rng = np.random.default_rng([*self.seed, i])
-        rows = self.plan[i]
+        rows = own = self.plan[i]
         if self.join and self.references is not None:
             epoch = self.seed[-1]
-            rows = self.references.join(rows, epoch * len(self.plan) + i)
+            rows = self.references.join(own, epoch * len(self.plan) + i)
         counts = limit_asvs(self.table, rows, self.data, self.seed)
         batch = collate(self.table, rows, counts)
         if self.masked:
             batch = replace(batch, **mask_nucleotides(batch.tokens.numpy(), self.data, rng))
-        return replace(batch, **self._labels(rows))
+        return replace(batch, **self._labels(rows, own))
 
-    def _labels(self, rows) -> dict[str, Tensor]:
+    def _labels(self, rows, own) -> dict[str, Tensor]:
         labels = {}
         if self.targets is not None:
-            labels["target"] = torch.as_tensor(self.targets[rows])
+            labels["target"] = torch.as_tensor(self.targets[own])
         if self.unifrac is not None:
             values = self.unifrac(rows, self.table.counts[rows])
             labels["unifrac"] = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

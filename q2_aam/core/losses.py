@@ -71,7 +71,8 @@ class Objective:
         if self.target_penalty and self.target_loss is not None:
             # Each for itself: averaged answers would have them learn each other's mistakes.
             opinions = output.opinions or (output.target,)
-            each = [self.target_loss(said, batch.target) for said in opinions]
+            own = len(batch.target)
+            each = [self.target_loss(said[:own], batch.target) for said in opinions]
             target = torch.stack(each).mean()
         if self.penalty and unifrac is not None:
             uni = unifrac_loss(*unifrac) / self.unifrac_variance

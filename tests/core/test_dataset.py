@@ -144,6 +144,22 @@ def test_references_join_no_sample_twice_and_never_outnumber(
     assert len(joined) - len(rows) == min(joining, len(rows), left)
 
 
+def test_references_that_join_have_no_target(table):
+    """As samples of their own they have one, once an epoch."""
+    chosen, targets = np.arange(10), np.arange(table.n_samples, dtype=np.float32)
+    references = References(chosen, joining=4, table=table.take(chosen))
+    plan = plan_batches(table.richness, 8)
+    batches = BatchDataset(
+        table, plan, DataConfig(), targets=targets, references=references, join=True
+    )
+    seen = []
+    for i, rows in enumerate(plan):
+        assert len(batches[i]) == len(rows) + 4
+        assert torch.equal(batches[i].target, batches[i].rows[: len(rows)].float())
+        seen.extend(batches[i].target.tolist())
+    assert sorted(seen) == targets.tolist()
+
+
 def test_batch_dataset_gives_the_same_batch_again(table):
     plan = plan_batches(table.richness, 8)
     dataset = BatchDataset(table, plan, DataConfig(), seed=(1, 2), masked=True)
