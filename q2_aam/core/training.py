@@ -16,7 +16,6 @@ from q2_aam.core.config import DataConfig, TrainConfig
 from q2_aam.core.dataset import Batch, BatchDataset, References, loader, plan_batches
 from q2_aam.core.inference import embed, encode_asvs
 from q2_aam.core.losses import Objective, masked_bases
-from q2_aam.core.metrics import monitored
 from q2_aam.core.optim import make_optimizer, make_scheduler
 from q2_aam.core.table import SampleTable
 
@@ -156,10 +155,11 @@ class TrainingModule(L.LightningModule):
         """Return the optimizer and the course of its learning rate."""
         optimizer = make_optimizer(self.model, self.config)
         steps = int(self.trainer.estimated_stepping_batches)
-        loss, _ = monitored("val_loss", has_target=self.metrics is not None)
+        if self.config.scheduler == "plateau":  # a callback's task, see `q2_aam.core.fit.Plateau`
+            return optimizer
         return {
             "optimizer": optimizer,
-            "lr_scheduler": make_scheduler(optimizer, self.config, steps, loss),
+            "lr_scheduler": make_scheduler(optimizer, self.config, steps),
         }
 
     def on_train_epoch_start(self):
