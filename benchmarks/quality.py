@@ -24,7 +24,9 @@ def main(arguments=None):
     """Run the command."""
     args = _parser().parse_args(arguments)
     data_set = data.read(args.data)
-    options = {name: value for name, value in vars(args).items() if name in OPTIONS and value}
+    options = {
+        name: value for name, value in vars(args).items() if name in OPTIONS and value is not None
+    }
     start = time.perf_counter()
     model = api.pretrain(
         data_set.samples(data_set.without_fold(args.fold)),

@@ -5,11 +5,13 @@ import os
 import random
 import signal
 from dataclasses import replace
+from itertools import takewhile
 
 import pytest
 import torch
-from training_process import REFUSED, AskToEnd, AtFileOperation, Job, end_unless, same_result
+from training_process import REFUSED, AtFileOperation, Job, SignalAtBatch, end_unless, same_result
 
+from q2_aam.core import checkpoint
 from q2_aam.core.rundir import INTERRUPTED
 
 KINDS = {
@@ -94,17 +96,17 @@ def test_killed_runs_end_like_unbroken_ones(unbroken, tmp_path, action):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_run_killed_after_an_epoch_ends_like_an_unbroken_one(unbroken, tmp_path, variant):
+def test_a_run_killed_in_every_epoch_ends_like_an_unbroken_one(unbroken, tmp_path, variant):
+    """An epoch has two batches, so each process comes to the first batch of the next epoch."""
     action, options = VARIANTS[variant]
     if variant == "pairs":
         import unifrac  # noqa: F401 - what the run needs, in a process of its own
-    job = Job(tmp_path, action, options)
-    process = job.start()
-    end_unless(process, lambda: any(job.runs.glob("*/last.ckpt")))
-    process.kill()
-    process.join()
-    assert job.model.exists() or job.finish() == 0
-    assert not same_result(job.model, unbroken(action, options))
+    job = Job(tmp_path, action, options, SignalAtBatch(3, signal.SIGKILL))
+    expected = unbroken(action, options)
+    ends = list(takewhile(lambda code: code != 0, (job.finish() for _ in range(12))))
+    assert ends == [-signal.SIGKILL] * (len(checkpoint.load(expected).history) - 1)
+    assert job.log.count("Taking up the run") == len(ends)
+    assert not same_result(job.model, expected)
 
 
 @pytest.mark.slow
@@ -199,7 +201,7 @@ def test_sigterm_within_an_epoch_loses_no_step(unbroken, tmp_path, case):
     options = {**options, "batch_size": 4}
     job = Job(tmp_path, action, options)
     for batch in batches:
-        asked = replace(job, fault=AskToEnd(batch))
+        asked = replace(job, fault=SignalAtBatch(batch))
         assert asked.finish() == REFUSED
         assert f"kept in {job.run} as it was after its last step" in job.refusal
     assert job.finish() == 0
@@ -211,7 +213,7 @@ def test_sigterm_within_an_epoch_loses_no_step(unbroken, tmp_path, case):
 def test_a_run_killed_after_sigterm_goes_on_from_there_again(unbroken, tmp_path):
     options = {"batch_size": 4}
     job = Job(tmp_path, options=options)
-    assert replace(job, fault=AskToEnd(14)).finish() == REFUSED
+    assert replace(job, fault=SignalAtBatch(14)).finish() == REFUSED
     left = (job.run / INTERRUPTED).read_bytes()
     process = job.start()
     end_unless(process, lambda: "Going on after" in job.log)

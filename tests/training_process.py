@@ -158,19 +158,20 @@ def _changes(event, arguments) -> bool:
 
 
 @dataclass(frozen=True)
-class AskToEnd:
-    """A scheduler's warning in the middle of training, at the batch of a number."""
+class SignalAtBatch:
+    """A signal in the middle of training, at the n-th batch of this process."""
 
-    batch: int
+    n: int
+    signal: int = signal.SIGTERM
 
     def __call__(self, job: Job) -> None:
-        """Send this process SIGTERM when it is at the batch."""
+        """Send it to this process when it is there."""
         train_on, seen = TrainingModule.training_step, []
 
         def training_step(module, batch, index):
             seen.append(index)
-            if len(seen) == self.batch:
-                os.kill(os.getpid(), signal.SIGTERM)
+            if len(seen) == self.n:
+                os.kill(os.getpid(), self.signal)
             return train_on(module, batch, index)
 
         TrainingModule.training_step = training_step

@@ -9,7 +9,6 @@ from pathlib import Path
 import lightning as L
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from q2_aam.core.callbacks import (
@@ -21,7 +20,7 @@ from q2_aam.core.callbacks import (
     ProgressBar,
     SafeCheckpointIO,
 )
-from q2_aam.core.config import Settings, TrainConfig
+from q2_aam.core.config import Settings
 from q2_aam.core.device import (
     choose_device,
     less_memory,
@@ -31,7 +30,7 @@ from q2_aam.core.device import (
 )
 from q2_aam.core.interruption import Interruption
 from q2_aam.core.metrics import monitored
-from q2_aam.core.optim import make_scheduler
+from q2_aam.core.optim import Plateau
 from q2_aam.core.rundir import temporary_directory
 from q2_aam.core.training import DataModule, TrainingModule
 
@@ -64,43 +63,6 @@ class FitResult:
 
     history: pd.DataFrame
     event_files: dict[str, bytes]
-
-
-class Plateau(Callback):
-    """Lowers the learning rate where the validation loss stays, before the epoch's checkpoint.
-
-    Lightning would do so after it, so that a run taken up again would not know of its last epoch.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    monitor : str
-        Logged name of the loss.
-    """
-
-    def __init__(self, config: TrainConfig, monitor: str):
-        self.config, self.monitor = config, monitor
-        self._scheduler = None
-        self._state: dict | None = None
-
-    def on_train_start(self, trainer, pl_module):
-        """Make the schedule, as a checkpoint has it."""
-        made = make_scheduler(trainer.optimizers[0], self.config, 0, self.monitor)
-        self._scheduler = made["scheduler"]
-        if self._state is not None:
-            self._scheduler.load_state_dict(self._state)
-
-    def on_train_epoch_end(self, trainer, pl_module):
-        """Look at the loss of this epoch."""
-        self._scheduler.step(float(trainer.callback_metrics[self.monitor]))
-
-    def state_dict(self):
-        """Return what a checkpoint keeps."""
-        return self._scheduler.state_dict() if self._scheduler else {}
-
-    def load_state_dict(self, state):
-        """Take up the course of a checkpoint."""
-        self._state = state
 
 
 def fit(
@@ -152,7 +114,7 @@ def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
     callbacks += [best, last] if validated else [last]
     if settings.training.scheduler == "plateau":
         loss, _ = monitored("val_loss", settings.fine_tuning is not None)
-        callbacks.append(Plateau(settings.training, loss))
+        callbacks.append(Plateau(settings.training.patience, loss))
     if validated:
         callbacks.append(_early_stopping(settings))
     if progress:

@@ -4,6 +4,7 @@ import logging
 import math
 
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -43,10 +44,8 @@ def warmup_steps(config: TrainConfig, total_steps: int) -> int:
     return min(config.warmup_steps, total_steps // 10)
 
 
-def make_scheduler(
-    optimizer, config: TrainConfig, total_steps: int, monitor: str = "val/total_loss"
-) -> dict:
-    """Make the schedule, in the form that Lightning takes.
+def make_scheduler(optimizer, config: TrainConfig, total_steps: int) -> dict:
+    """Make a schedule by steps, in the form that Lightning takes; `Plateau` is one by epochs.
 
     Parameters
     ----------
@@ -54,14 +53,7 @@ def make_scheduler(
     config : TrainConfig
     total_steps : int
         Steps of the optimizer in the whole run.
-    monitor : str
-        Logged name of the loss that plateau follows.
     """
-    if config.scheduler == "plateau":
-        # PyTorch acts one epoch after as many as its patience have brought nothing.
-        patience = max(config.patience // 2 - 1, 0)
-        plateau = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=patience)
-        return {"scheduler": plateau, "interval": "epoch", "monitor": monitor}
     if config.scheduler == "onecycle":
         cycle = lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=max(total_steps, 2))
         return {"scheduler": cycle, "interval": "step"}
@@ -80,3 +72,43 @@ def make_scheduler(
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(total_steps - rising, 1)))
 
     return {"scheduler": lr_scheduler.LambdaLR(optimizer, factor), "interval": "step"}
+
+
+class Plateau(Callback):
+    """Takes a tenth of the learning rate when a loss has not improved for half the patience.
+
+    It looks before the epoch's checkpoint is written. Lightning's own would after it, so that a
+    run taken up again would not know of its last epoch.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs after which training stops.
+    monitor : str
+        Logged name of the loss.
+    """
+
+    def __init__(self, patience: int, monitor: str):
+        # PyTorch acts one epoch after as many as its patience have brought nothing.
+        self.patience, self.monitor = max(patience // 2 - 1, 0), monitor
+        self._scheduler: lr_scheduler.ReduceLROnPlateau | None = None
+        self._taken_up: dict = {}
+
+    def on_train_start(self, trainer, pl_module):
+        """Begin the course, or take it up as a checkpoint has it."""
+        self._scheduler = lr_scheduler.ReduceLROnPlateau(
+            trainer.optimizers[0], factor=0.1, patience=self.patience
+        )
+        self._scheduler.load_state_dict(self._taken_up)
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        """Look at the loss of this epoch."""
+        self._scheduler.step(float(trainer.callback_metrics[self.monitor]))
+
+    def state_dict(self):
+        """Return what a checkpoint keeps."""
+        return self._scheduler.state_dict()
+
+    def load_state_dict(self, state):
+        """Take up the course of a checkpoint."""
+        self._taken_up = state

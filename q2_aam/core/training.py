@@ -155,7 +155,7 @@ class TrainingModule(L.LightningModule):
         """Return the optimizer and the course of its learning rate."""
         optimizer = make_optimizer(self.model, self.config)
         steps = int(self.trainer.estimated_stepping_batches)
-        if self.config.scheduler == "plateau":  # a callback's task, see `q2_aam.core.fit.Plateau`
+        if self.config.scheduler == "plateau":  # a callback's task: `q2_aam.core.optim.Plateau`
             return optimizer
         return {
             "optimizer": optimizer,

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from torch import nn
 
 from q2_aam.core.config import ModelConfig, TrainConfig
 from q2_aam.core.model import SequencePredictor
-from q2_aam.core.optim import make_optimizer, make_scheduler, parameter_groups, warmup_steps
+from q2_aam.core.optim import (
+    Plateau,
+    make_optimizer,
+    make_scheduler,
+    parameter_groups,
+    warmup_steps,
+)
 
 
 def first_step(lr=0.1, **options):
@@ -156,14 +163,20 @@ def test_make_scheduler_says_once_that_warmup_is_shorter(caplog, asked, lines):
 
 
 @pytest.mark.parametrize(("patience", "half"), [(1, 1), (2, 1), (4, 2), (10, 5), (11, 5)])
-def test_make_scheduler_plateau_takes_a_tenth_after_half_the_patience(patience, half):
-    config = TrainConfig(lr=0.5, scheduler="plateau", patience=patience)
-    optimizer = make_optimizer(nn.Linear(1, 1), config)
-    schedule = make_scheduler(optimizer, config, 100, "val/target_loss")
-    assert (schedule["interval"], schedule["monitor"]) == ("epoch", "val/target_loss")
-    rates = []
+@pytest.mark.parametrize("taken_up", [False, True], ids=["unbroken", "taken-up-each-epoch"])
+def test_plateau_takes_a_tenth_after_half_the_patience(patience, half, taken_up):
+    optimizer = make_optimizer(nn.Linear(1, 1), TrainConfig(lr=0.5))
+    trainer = SimpleNamespace(optimizers=[optimizer], callback_metrics={})
+    plateau, rates = Plateau(patience, "val/target_loss"), []
+    plateau.on_train_start(trainer, None)
     for loss in [3.0, 2.0, *[2.5] * (2 * half)]:
-        schedule["scheduler"].step(loss)
+        if taken_up:
+            state = plateau.state_dict()
+            plateau = Plateau(patience, "val/target_loss")
+            plateau.load_state_dict(state)
+            plateau.on_train_start(trainer, None)
+        trainer.callback_metrics["val/target_loss"] = torch.tensor(loss)
+        plateau.on_train_epoch_end(trainer, None)
         rates.append(optimizer.param_groups[0]["lr"])
     falls = [0.5] * (2 + half - 1) + [0.05] * half + [0.005]
     assert rates == pytest.approx(falls)
