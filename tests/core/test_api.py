@@ -155,12 +155,17 @@ def test_pretrain_uses_named_references(simulated, tree_path, options, encoder):
 def test_best_epoch_is_restored(simulated, tree_path, options):
     """With a learning rate that ruins the model, an early epoch is best and is what is kept."""
     ruinous = {**options, "lr": 0.3, "scheduler": "cosine", "warmup_steps": 0, "epochs": 5}
-    made = api.pretrain(simulated.table, tree_path, **ruinous)
+    runs = (api.pretrain(simulated.table, tree_path, **ruinous, random_seed=n) for n in range(9))
+    # Not every course ends worse than it was: take the first seed whose course does.
+    made = next(run for run in runs if not _ends_best(run.history["val/total_loss"]))
     losses = made.history["val/total_loss"]
-    assert losses.iloc[-1] > losses.min()
-    standing = {**options, "lr": 1e-12, "epochs": 1}
+    standing = {**options, "lr": 1e-12, "epochs": 1, "random_seed": made.spec.training.random_seed}
     again = api.pretrain(simulated.table, tree_path, encoder=made, **standing)
     assert again.history["val/total_loss"].iloc[0] == pytest.approx(losses.min(), rel=1e-4)
+
+
+def _ends_best(losses):
+    return losses.iloc[-1] == losses.min()
 
 
 def test_a_loss_that_is_no_number_stops_the_run(simulated, tree_path, options):
