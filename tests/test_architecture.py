@@ -23,7 +23,17 @@ FRAMEWORK = ("qiime2", "q2_types", "q2_sample_classifier", "q2_feature_table")
 
 # A module imports only from modules above it.
 CORE_ORDER = [
-    ["options", "strict_json", "alphabet", "rundir", "curves", "newick", "quantiles"],
+    [
+        "options",
+        "strict_json",
+        "alphabet",
+        "rundir",
+        "curves",
+        "newick",
+        "quantiles",
+        "extra_trees",
+        "blending",
+    ],
     ["fine_tuning"],
     ["config", "simulate", "scores"],
     ["target", "metadata", "table", "similarity"],

@@ -18,8 +18,8 @@ class TargetConfig(Config):
     stored_samples: int = option(
         4000,
         "Training samples that the model keeps, as ASVs with abundances and without their names, "
-        "to compare new samples with; a prediction rests on the transformer and on this "
-        "comparison. 0 keeps none.",
+        "to compare new samples with and to grow decision trees on; a prediction rests on the "
+        "transformer, on this comparison and on these trees. 0 keeps none.",
         low=0,
         high=20_000,
     )

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from q2_aam.core import alphabet
+from q2_aam.core.blending import mix
 from q2_aam.core.config import ModelConfig, TrainConfig
 from q2_aam.core.dataset import Batch
 from q2_aam.core.layers import Pooling, Standardise, Transformer
-from q2_aam.core.neighbours import Neighbours, mix
+from q2_aam.core.neighbours import Neighbours
 from q2_aam.core.quantiles import MEDIAN
 from q2_aam.core.reader import TargetReader, average_logits, in_order, means_of, outwards
 from q2_aam.core.schema import N_MEANS, NEIGHBOURHOOD

@@ -2,10 +2,11 @@
 
 A transformer maps nearly equal ASVs to nearly equal vectors, while which exact ASV a sample has
 often tells more than what it is related to. So a prediction also rests on how alike a sample is to
-each sample kept, in its ASVs, their abundances and its embedding.
+each sample kept, in its ASVs, their abundances and its embedding, and on trees that were grown on
+the ASVs of these samples.
 
 Shapes: B samples in a batch, U distinct ASVs in it, N samples kept, V ASVs of these, C codes of
-the target, D embedding width.
+the target, D embedding width, T trees, P nodes of them.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 
 from q2_aam.core import kernel_regression as regression
 from q2_aam.core import similarity
+from q2_aam.core.blending import mix
 from q2_aam.core.dataset import Batch
+from q2_aam.core.extra_trees import Trees, grow
 from q2_aam.core.schema import N_SCALES
 from q2_aam.core.similarity import Composition, Vocabulary
 from q2_aam.core.spec import Neighbourhood
@@ -25,10 +28,10 @@ from q2_aam.core.table import SampleTable
 
 
 class Neighbours(nn.Module):
-    """The samples kept, and how a prediction follows from the similarities to them.
+    """The samples kept, and how a prediction follows from them.
 
-    All of it is fitted in closed form after the training of the model, and has no parameters that
-    a gradient could change.
+    All of it is fitted after the training of the model, and has no parameters that a gradient
+    could change.
 
     Parameters
     ----------
@@ -52,6 +55,11 @@ class Neighbours(nn.Module):
             "dual": ((n, codes), torch.float32),
             "intercept": ((codes,), torch.float32),
             "value": ((codes,), torch.float32),
+            "tree_feature": ((info.n_nodes,), torch.int32),
+            "tree_threshold": ((info.n_nodes,), torch.float32),
+            "tree_skip": ((info.n_nodes,), torch.int32),
+            "tree_value": ((info.n_nodes,), torch.float32),
+            "tree_sizes": ((info.n_trees,), torch.int32),
         }
         for name, (shape, dtype) in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
@@ -78,21 +86,32 @@ class Neighbours(nn.Module):
             Share of the reads whose ASVs the samples kept have, or nearly so.
         """
         tokens, other = batch.tokens.cpu().numpy(), embedding.detach().cpu().numpy()
-        said, known = self._said(_counts(batch), tokens, other)
+        alike, by_trees, known = self._opinions(_counts(batch), tokens, other)
+        said = mix(alike, by_trees, np.full(len(known), self.info.tree_share))
         return torch.from_numpy(said).to(embedding), torch.from_numpy(known).to(embedding)
 
-    def of_table(self, samples: "Known") -> tuple[np.ndarray, np.ndarray]:
-        """Predict for samples (n) whose target need not be known; see `forward`."""
-        return self._said(samples.table.counts, samples.table.tokens, samples.embeddings)
+    def opinions(self, samples: "Known") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predict for samples (n) whose target need not be known, in each way by itself.
 
-    def _said(self, counts, tokens, embeddings) -> tuple[np.ndarray, np.ndarray]:
-        vocabulary, kept, fitted = self._prepared()
+        Returns
+        -------
+        alike, by_trees : ndarray of shape (n, C)
+            What follows from similarities, and what trees say; see `forward`.
+        known : ndarray of shape (n,)
+        """
+        return self._opinions(samples.table.counts, samples.table.tokens, samples.embeddings)
+
+    def _opinions(self, counts, tokens, embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        vocabulary, kept, fitted, trees = self._prepared()
         composition = Composition.of(counts, vocabulary.find(tokens), len(vocabulary.tokens))
         others = kept, self.embeddings.double().cpu().numpy()
         scales = self.scales.double().cpu().numpy()
         alike = alikeness((composition, embeddings.astype(float)), others, scales)
-        said = fitted.shares(alike) if self.info.classes else fitted.numbers(alike)[:, None]
-        return said, composition.known
+        if self.info.classes:
+            said = fitted.shares(alike), trees.shares(composition.roots, self.info.n_classes)
+        else:
+            said = fitted.numbers(alike)[:, None], trees.numbers(composition.roots)[:, None]
+        return *said, composition.known
 
     def _prepared(self):
         if self._ready is None:
@@ -107,7 +126,9 @@ class Neighbours(nn.Module):
             kept = Composition(roots, mass, richness, np.ones(len(mass)))
             columns = (arrays[name].astype(float) for name in ("dual", "intercept", "value"))
             fitted = regression.Regression(*columns, self.info.codes)
-            self._ready = Vocabulary(arrays["vocabulary"]), kept, fitted
+            names = ("feature", "threshold", "skip", "value", "sizes")
+            trees = Trees(*(arrays[f"tree_{name}"] for name in names))
+            self._ready = Vocabulary(arrays["vocabulary"]), kept, fitted, trees
         return self._ready
 
 
@@ -174,7 +195,14 @@ class Known:
         return Known(self.table.take(rows), self.embeddings[rows], self.target[rows])
 
 
-def remember(known: Known, class_factors: np.ndarray | None, blend: float) -> Neighbours:
+def remember(
+    known: Known,
+    class_factors: np.ndarray | None,
+    *,
+    tree_share: float = 0.5,
+    blend: float = 1.0,
+    seed: int = 0,
+) -> Neighbours:
     """Fit the comparison with samples whose target is known.
 
     Parameters
@@ -182,8 +210,12 @@ def remember(known: Known, class_factors: np.ndarray | None, blend: float) -> Ne
     known : Known
     class_factors : ndarray of shape (n_classes,), optional
         What the share of each class is multiplied with; None for a numeric target.
+    tree_share : float
+        Share of the trees in the comparison, from 0 to 1.
     blend : float
         Share of the comparison in predictions, from 0 to 1.
+    seed : int
+        Of the trees.
     """
     table = known.table.observed()
     vocabulary, column = np.unique(table.tokens, axis=0, return_inverse=True)
@@ -193,14 +225,20 @@ def remember(known: Known, class_factors: np.ndarray | None, blend: float) -> Ne
     alike = alikeness(both, both, scales)
     if class_factors is None:
         fitted = regression.fit_numbers(alike, known.target.astype(float))
+        trees = (kept.roots, known.target.astype(float), None)
     else:
         fitted = regression.fit_classes(alike, known.target, class_factors)
+        trees = (kept.roots, known.target, class_factors)
+    trees = grow(*trees, seed=seed, threads=torch.get_num_threads())
     info = Neighbourhood(
         n_samples=table.n_samples,
         n_features=len(vocabulary),
         n_entries=kept.roots.nnz,
         read_length=vocabulary.shape[1],
         classes=class_factors is not None,
+        n_trees=len(trees.sizes),
+        n_nodes=len(trees.skip),
+        tree_share=tree_share,
         blend=blend,
         codes=fitted.codes,
     )
@@ -215,7 +253,7 @@ def remember(known: Known, class_factors: np.ndarray | None, blend: float) -> Ne
         "dual": fitted.dual,
         "intercept": fitted.intercept,
         "value": fitted.value,
-    }
+    } | {f"tree_{name}": array for name, array in vars(trees).items()}
     for name, array in content.items():
         getattr(module, name).copy_(torch.from_numpy(np.ascontiguousarray(array)))
     return module
@@ -226,39 +264,3 @@ def _median(distances: np.ndarray) -> float:
     apart = distances[np.triu_indices(len(distances), 1)]
     median = float(np.median(apart)) if len(apart) else 0.0
     return median if median > 0 else 1.0
-
-
-def best_blend(model, neighbours, known, target, factors: np.ndarray | None) -> float:
-    """Choose the share of the comparison from samples that neither was fitted to.
-
-    Parameters
-    ----------
-    model, neighbours : ndarray of shape (n, C)
-        What each predicts: values (C = 1) or probabilities.
-    known : ndarray of shape (n,)
-        Share of the reads that the comparison can use; it counts in proportion.
-    target : ndarray of shape (n,)
-        Learnt values or class numbers.
-    factors : ndarray of shape (n_classes,), optional
-        Weight of each class.
-
-    Returns
-    -------
-    float
-        From 0 to 1 in steps of 0.05, with the least squared error, or the least negative
-        log-likelihood of classes.
-    """
-    losses, shares = [], np.linspace(0, 1, 21)
-    for share in shares:
-        mixed = mix(model, neighbours, share * known)
-        if factors is None:
-            losses.append(np.square(mixed[:, 0] - target).mean())
-        else:
-            likely = np.maximum(mixed[np.arange(len(target)), target], 1e-9)
-            losses.append(-(factors[target] * np.log(likely)).mean())
-    return float(shares[int(np.argmin(losses))])
-
-
-def mix(model, neighbours, share):
-    """Mix predictions (n, C), or tensors of them, with the share (n,) of the neighbours."""
-    return model + share[:, None] * (neighbours - model)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from q2_aam.core import inference, quantiles
+from q2_aam.core.blending import even_share, mix, trusted_share
 from q2_aam.core.checkpoint import SavedModel
 from q2_aam.core.comparison import DiversityComparison
 from q2_aam.core.config import DataConfig, Settings
@@ -20,7 +21,7 @@ from q2_aam.core.fit import fit
 from q2_aam.core.losses import Objective, class_factors
 from q2_aam.core.metrics import ClassificationMetrics, RegressionMetrics
 from q2_aam.core.model import SequencePredictor, build, save_memory
-from q2_aam.core.neighbours import Known, Neighbours, best_blend, mix, remember
+from q2_aam.core.neighbours import Known, Neighbours, remember
 from q2_aam.core.rundir import fingerprint, run_directory
 from q2_aam.core.spec import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec
 from q2_aam.core.table import SampleTable, stack
@@ -34,7 +35,7 @@ BAR_NAMES = {ENCODER: None, REGRESSOR: "RL", CLASSIFIER: "CL"}
 ADAPTED_TO = 128
 """Training samples whose scale the layers of the target take over."""
 
-UNTRIED_BLEND = 0.5
+UNTRIED_BLEND = 0.75
 """Share of the comparison with stored samples where no validation samples can tell."""
 
 
@@ -194,22 +195,30 @@ def _neighbours(
     factors = None
     if spec.kind == CLASSIFIER:
         factors = class_factors(settings.fine_tuning, training.target, spec.n_outputs)
-    training = _sampled(training, settings)
+    training, seed = _sampled(training, settings), settings.training.random_seed
     if run.validation is None:
-        return remember(training, factors, UNTRIED_BLEND), 0.0
+        return remember(training, factors, blend=UNTRIED_BLEND, seed=seed), 0.0
     held = _known(model, run.validation, settings.data)
     by_model = inference.predict(model, held.table, settings.data).numpy()
-    tried = remember(training, factors, 1.0)
-    by_neighbours, found = tried.of_table(held)
-    blend = best_blend(by_model, by_neighbours, found, held.target, factors)
-    log.info("Predictions rest on the stored samples with a share of %.2f.", blend)
+    alike, by_trees, found = remember(training, factors, seed=seed).opinions(held)
+    tree_share = even_share(alike, by_trees, held.target, factors)
+    by_neighbours = mix(alike, by_trees, np.full(len(found), tree_share))
+    blend = trusted_share(by_model, by_neighbours, found, held.target, factors)
+    log.info(
+        "Predictions rest on the stored samples with a share of %.2f, of which trees have %.2f.",
+        blend,
+        tree_share,
+    )
     together = Known(
         stack(training.table, held.table),
         np.concatenate([training.embeddings, held.embeddings]),
         np.concatenate([training.target, held.target]),
     )
     moved = mix(by_model, by_neighbours, blend * found) - by_model
-    return remember(_sampled(together, settings), factors, blend), moved
+    kept = remember(
+        _sampled(together, settings), factors, tree_share=tree_share, blend=blend, seed=seed
+    )
+    return kept, moved
 
 
 def _known(model, part: Pass, data: DataConfig) -> Known:

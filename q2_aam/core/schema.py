@@ -99,7 +99,7 @@ def _predictor(spec):
 
 def _neighbours(info, d):
     n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
-    sequences = (info.n_features, info.read_length)
+    sequences, nodes = (info.n_features, info.read_length), (info.n_nodes,)
     return {
         "vocabulary": TensorInfo("U8", sequences, low=0, high=alphabet.N_TOKENS - 1),
         "richness": TensorInfo("I32", (n,), low=1, high=info.n_features, total=info.n_entries),
@@ -110,6 +110,13 @@ def _neighbours(info, d):
         "dual": TensorInfo("F32", (n, codes)),
         "intercept": TensorInfo("F32", (codes,)),
         "value": TensorInfo("F32", (codes,)),
+        "tree_feature": TensorInfo("I32", nodes, low=0, high=info.n_features - 1),
+        "tree_threshold": TensorInfo("F32", nodes),
+        "tree_skip": TensorInfo("I32", nodes, low=0, high=info.n_nodes - 1),
+        "tree_value": TensorInfo("F32", nodes),
+        "tree_sizes": TensorInfo(
+            "I32", (info.n_trees,), low=1, high=info.n_nodes, total=info.n_nodes
+        ),
     }
 
 

@@ -103,6 +103,10 @@ class Neighbourhood:
         Nucleotides of the longest sequence.
     classes : bool
         Whether the target is categorical.
+    n_trees, n_nodes : int
+        Trees grown on these samples, and nodes of all of them.
+    tree_share : float
+        Share of the trees in the comparison with these samples, from 0 to 1.
     blend : float
         Share of the comparison with these samples in a prediction, from 0 to 1.
     codes : tuple of Code
@@ -113,17 +117,27 @@ class Neighbourhood:
     n_entries: int
     read_length: int
     classes: bool
+    n_trees: int
+    n_nodes: int
+    tree_share: float
     blend: float
     codes: tuple[Code, ...]
 
     def __post_init__(self):
-        for name in ("n_samples", "n_features", "n_entries", "read_length"):
+        counts = ("n_samples", "n_features", "n_entries", "read_length", "n_trees", "n_nodes")
+        for name in counts:
             _check_count(name, getattr(self, name), low=1)
         if type(self.classes) is not bool:
             raise ValueError(f"classes must be true or false, found {self.classes!r}.")
+        _check_number("tree_share", self.tree_share, 0, 1)
         _check_number("blend", self.blend, 0, 1)
         if not 0 < len(self.codes) <= MAX_CODES:
             raise ValueError(f"codes must be 1 to {MAX_CODES}, found {len(self.codes)}.")
+
+    @property
+    def n_classes(self) -> int:
+        """Classes of a categorical target."""
+        return self.codes[0].n_outputs
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary of JSON values."""

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-import torch
 
 from q2_aam.core import api, checkpoint
-from q2_aam.core.neighbours import Known, best_blend, mix, remember
+from q2_aam.core.neighbours import Known, remember
 from q2_aam.core.table import rarefy, sample_table
 
 RNG = np.random.default_rng(7)
@@ -17,60 +16,52 @@ def known(simulated):
     return Known(table, embeddings, (ages - ages.mean()) / ages.std())
 
 
-def test_of_table_fits_the_samples_it_was_given(known):
-    guess, found = remember(known, None, 1.0).of_table(known)
-    assert np.corrcoef(guess[:, 0], known.target)[0, 1] > 0.9
+def test_both_opinions_fit_the_samples_they_were_made_from(known):
+    alike, by_trees, found = remember(known, None).opinions(known)
+    assert alike.shape == by_trees.shape == (known.table.n_samples, 1)
+    assert np.corrcoef(alike[:, 0], known.target)[0, 1] > 0.9
+    assert np.corrcoef(by_trees[:, 0], known.target)[0, 1] > 0.9
     np.testing.assert_allclose(found, 1.0)
 
 
 def test_remember_keeps_only_the_asvs_that_occur(known):
     few = known.take(np.arange(5))
-    info = remember(few, None, 1.0).info
+    info = remember(few, None).info
     assert info.n_samples == 5
     assert info.n_features == len(np.unique(few.table.counts.indices))
     assert info.n_entries == few.table.counts.nnz
 
 
 def test_remember_does_not_store_sample_ids(known):
-    content = remember(known, None, 1.0).state_dict()
+    content = remember(known, None).state_dict()
     assert set(content) == {
         "vocabulary", "richness", "features", "roots", "embeddings", "scales", "dual",
-        "intercept", "value",
+        "intercept", "value", "tree_feature", "tree_threshold", "tree_skip", "tree_value",
+        "tree_sizes",
     }  # fmt: skip
 
 
 def test_state_dict_round_trip_predicts_the_same(known):
-    made = remember(known, None, 0.7)
+    made = remember(known, None, blend=0.7)
     restored = type(made)(made.info, 6)
     restored.load_state_dict(made.state_dict())
-    np.testing.assert_array_equal(made.of_table(known)[0], restored.of_table(known)[0])
+    for before, after in zip(made.opinions(known), restored.opinions(known), strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_classes_get_probabilities(known):
     groups = Known(known.table, known.embeddings, (known.target > 0).astype(np.int64))
-    guess, _ = remember(groups, np.ones(2), 1.0).of_table(groups)
-    np.testing.assert_allclose(guess.sum(axis=1), 1)
-    assert (guess.argmax(axis=1) == groups.target).mean() > 0.9
+    *guesses, _ = remember(groups, np.ones(2)).opinions(groups)
+    for guess in guesses:
+        np.testing.assert_allclose(guess.sum(axis=1), 1)
+        assert (guess.argmax(axis=1) == groups.target).mean() > 0.9
 
 
-def test_mix_leaves_the_model_alone_where_nothing_is_known():
-    model, other = torch.tensor([[1.0], [1.0]]), torch.tensor([[3.0], [3.0]])
-    assert mix(model, other, torch.tensor([0.0, 0.5])).squeeze(1).tolist() == [1.0, 2.0]
-
-
-def test_best_blend_trusts_whoever_is_right():
-    target = RNG.standard_normal(40)
-    noise = RNG.standard_normal((40, 1))
-    assert best_blend(target[:, None], noise, np.ones(40), target, None) == 0
-    assert best_blend(noise, target[:, None], np.ones(40), target, None) == 1
-    both = target[:, None] + noise, target[:, None] - noise
-    assert best_blend(*both, np.ones(40), target, None) == 0.5
-
-
-def test_best_blend_of_classes_follows_the_likelihood():
-    target = RNG.integers(0, 2, 30)
-    right = np.where(np.eye(2)[target] > 0, 0.9, 0.1)
-    assert best_blend(right, 1 - right, np.ones(30), target, np.ones(2)) == 0
+def test_the_seed_is_that_of_the_trees(known):
+    first, again, other = (remember(known, None, seed=seed).opinions(known) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first[1], again[1])
+    np.testing.assert_array_equal(first[0], other[0])
+    assert not np.array_equal(first[1], other[1])
 
 
 def train(simulated, quick, **options):

@@ -1,0 +1,172 @@
+"""Predicting from which ASVs a sample has: extremely randomized trees (torch-free).
+
+Trees choose the ASVs that tell of the target, which a comparison of whole samples cannot. They are
+grown by scikit-learn on the abundances of ASVs, and kept as plain arrays that need nothing else to
+be read, whichever release of it made them.
+
+Where such trees split is drawn between the least and the greatest value, so the scale matters.
+Half of them are grown on relative abundances, which see what is abundant, and half on their
+fourth roots, which see what is rare.
+
+Shapes: N samples, V ASVs of a vocabulary, T trees, P nodes of all trees together, C classes.
+
+References
+----------
+.. [1] Geurts, P., Ernst, D., & Wehenkel, L. (2006). Extremely randomized trees. Machine Learning,
+   63, 3-42.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+POWERS = (2.0, 0.5)
+"""What trees are grown on, as powers of square roots of relative abundances."""
+
+TREES_OF_EACH = 100
+"""Trees of each power."""
+
+SHARE_OF_FEATURES = 0.3
+"""Share of the ASVs that are tried at a split."""
+
+LEAST_IN_LEAF = 2
+"""Samples in a leaf at least, where numbers are predicted; of classes one is enough."""
+
+LEAST_PREVALENCE = 2
+"""Samples that have an ASV at least; one that a single sample has tells nothing of others."""
+
+MOST_FEATURES = 5000
+"""ASVs that trees look at: the most prevalent ones."""
+
+SAMPLES_AT_A_TIME = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """Binary trees, one after the other, the nodes of each in depth-first order.
+
+    A sample goes from a node to the next one if its value is at most the threshold, and otherwise
+    as many nodes further as ``skip`` says.
+
+    Parameters
+    ----------
+    feature : ndarray of shape (P,), int32
+        Number of an ASV in the vocabulary.
+    threshold : ndarray of shape (P,), float32
+        Square root of its relative abundance.
+    skip : ndarray of shape (P,), int32
+        Nodes between this one and its right child; 0 in a leaf.
+    value : ndarray of shape (P,), float32
+        What a node predicts: the target, or the number of a class.
+    sizes : ndarray of shape (T,), int32
+        Nodes of each tree; the sum is P.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    skip: np.ndarray
+    value: np.ndarray
+    sizes: np.ndarray
+
+    def numbers(self, roots: csr_matrix) -> np.ndarray:
+        """Predict numbers (N,) from roots of abundances (N, V): what the trees say on average."""
+        return self._values(roots).mean(axis=1)
+
+    def shares(self, roots: csr_matrix, n_classes: int) -> np.ndarray:
+        """Return which share of the trees is for each class (N, C)."""
+        said = np.clip(self._values(roots).astype(np.int64), 0, n_classes - 1)
+        return np.stack([(said == number).mean(axis=1) for number in range(n_classes)], axis=1)
+
+    def _values(self, roots: csr_matrix) -> np.ndarray:
+        """Return what each tree predicts, (N, T)."""
+        parts = [
+            self.value[self._leaves(roots[start : start + SAMPLES_AT_A_TIME])]
+            for start in range(0, roots.shape[0], SAMPLES_AT_A_TIME)
+        ]
+        return np.concatenate(parts).astype(float)
+
+    def _leaves(self, roots: csr_matrix) -> np.ndarray:
+        dense, rows = roots.toarray().astype(np.float32), np.arange(roots.shape[0])[:, None]
+        first = np.cumsum(self.sizes) - self.sizes
+        node = np.broadcast_to(first, (len(rows), len(first)))
+        while True:
+            skip = self.skip[node]
+            right = dense[rows, self.feature[node]] > self.threshold[node]
+            onwards = node + np.where(right, skip, np.minimum(skip, 1))
+            # Whatever a damaged model points to: no node is beyond the last, and none goes back.
+            onwards = np.minimum(onwards, len(self.skip) - 1)
+            if (onwards == node).all():
+                return node
+            node = onwards
+
+
+def grow(
+    roots: csr_matrix,
+    target: np.ndarray,
+    class_factors: np.ndarray | None,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+) -> Trees:
+    """Grow trees that predict a target from the abundances of ASVs.
+
+    Parameters
+    ----------
+    roots : csr_matrix of shape (N, V)
+        Square roots of relative abundances.
+    target : ndarray of shape (N,)
+        Numbers, or numbers of classes.
+    class_factors : ndarray of shape (C,), optional
+        Weight of the samples of each class; None for a numeric target.
+    seed : int
+        Of the random draws.
+    threads : int
+        Processors to use; the result does not depend on it.
+    """
+    features = _told_by(roots)
+    seen = roots[:, features].toarray().astype(np.float32)
+    options = {"max_features": SHARE_OF_FEATURES, "random_state": seed, "n_jobs": threads}
+    parts = []
+    for power in POWERS:
+        if class_factors is None:
+            forest = ExtraTreesRegressor(TREES_OF_EACH, min_samples_leaf=LEAST_IN_LEAF, **options)
+            forest.fit(seen**power, target)
+            classes = None
+        else:
+            forest = ExtraTreesClassifier(TREES_OF_EACH, **options)
+            forest.fit(seen**power, target, sample_weight=class_factors[target])
+            classes = forest.classes_
+        parts += [_nodes(tree.tree_, classes, power) for tree in forest.estimators_]
+    feature, threshold, skip, value = (
+        np.concatenate(arrays) for arrays in zip(*parts, strict=True)
+    )
+    sizes = np.array([len(part[0]) for part in parts], dtype=np.int32)
+    return Trees(features[feature].astype(np.int32), threshold, skip, value, sizes)
+
+
+def _told_by(roots: csr_matrix) -> np.ndarray:
+    """Choose the ASVs that trees look at."""
+    prevalence = np.bincount(roots.indices, minlength=roots.shape[1])
+    order = np.argsort(-prevalence, kind="stable")[:MOST_FEATURES]
+    often = order[prevalence[order] >= LEAST_PREVALENCE]
+    return np.sort(often if len(often) else order)
+
+
+def _nodes(tree, classes: np.ndarray | None, power: float) -> tuple[np.ndarray, ...]:
+    """Turn a tree of scikit-learn into the arrays of `Trees`, with its own numbers of ASVs."""
+    left, right = tree.children_left, tree.children_right
+    number, leaf = np.arange(len(left)), left < 0
+    if not (leaf | (left == number + 1)).all():
+        raise RuntimeError("This release of scikit-learn does not keep trees depth first.")
+    skip = np.where(leaf, 0, right - number).astype(np.int32)
+    said = tree.value[:, 0, 0] if classes is None else classes[tree.value[:, 0].argmax(axis=1)]
+    feature, threshold = (np.where(leaf, 0, x) for x in (tree.feature, tree.threshold))
+    return feature, _not_above(threshold ** (1 / power)), skip, said.astype(np.float32)
+
+
+def _not_above(values: np.ndarray) -> np.ndarray:
+    """Round to single precision downwards, so that no such number changes its side."""
+    single = values.astype(np.float32)
+    return np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single)
