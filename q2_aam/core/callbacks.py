@@ -257,6 +257,6 @@ def _check_weights(checkpoint) -> None:
             raise ValueError(
                 f"The weights {name} are no longer finite numbers after step "
                 f"{checkpoint['global_step']} (epoch {checkpoint['epoch']}, learning rate "
-                f"{rate:.2g}); choose a lower lr, or clip the gradient with max_grad_norm. The "
-                "last checkpoint before stays as it is."
+                f"{rate:.2g}); choose a lower lr or max_grad_norm. The last checkpoint before "
+                "stays as it is."
             )

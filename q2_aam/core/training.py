@@ -242,7 +242,7 @@ class TrainingModule(L.LightningModule):
         raise ValueError(
             f"The loss became {float(total.detach())} at step {self.global_step} (epoch "
             f"{self.current_epoch}, learning rate {rate:.2g}) on the samples {', '.join(names)}; "
-            "choose a lower lr, or clip the gradient with max_grad_norm."
+            "choose a lower lr or max_grad_norm."
         )
 
     def _embed_references(self):
