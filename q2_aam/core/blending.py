@@ -7,12 +7,13 @@ Shapes: N samples, C outputs (one value, or a probability for each class).
 """
 
 import numpy as np
+from scipy.stats import t as student
 
 PRIOR_SAMPLES = 100
 """Validation samples that would weigh as much as what is believed without any."""
 
-STANDARD_ERRORS = 2.0
-"""From so many standard errors on a difference counts as shown."""
+CONFIDENCE = 0.975
+"""With which a loss must be the greater (Student's t, one-sided) to count as shown."""
 
 SHARES = np.linspace(0, 1, 21)
 LEAST_PROBABILITY = 1e-9
@@ -26,10 +27,11 @@ def mix(first, second, share):
 def even_share(first, second, target, factors=None) -> float:
     """Choose the share of the second of two predictions that are believed to be equally good.
 
-    The parameters and what is returned are those of `trusted_share`.
+    The parameters and what is returned are those of `trusted_share`, but that both predictions
+    can use all reads.
     """
-    losses = _losses(first, second, np.ones(len(target)), target, factors).mean(axis=1)
-    return _weighed(SHARES[losses.argmin()], 0.5, len(target))
+    losses = _losses(first, second, np.ones(len(target)), target, factors)
+    return _weighed(losses, 0.5)
 
 
 def trusted_share(first, second, known, target, factors=None) -> float:
@@ -37,7 +39,7 @@ def trusted_share(first, second, known, target, factors=None) -> float:
 
     The validation samples have chosen the epoch of the network that makes the first one. So the
     second is believed to be the better, unless they show that it is not: what is believed is the
-    largest share with which the loss is less than `STANDARD_ERRORS` above the least.
+    largest share whose loss is not significantly above the least.
 
     Parameters
     ----------
@@ -55,15 +57,20 @@ def trusted_share(first, second, known, target, factors=None) -> float:
     float
         From 0 to 1. The loss is the squared error, or the negative log-likelihood of classes.
     """
-    losses = _losses(first, second, known, target, factors)
-    best = losses.mean(axis=1).argmin()
-    worse = losses - losses[best]
-    error = worse.std(axis=1) / np.sqrt(len(target))
-    believed = SHARES[np.flatnonzero(worse.mean(axis=1) <= STANDARD_ERRORS * error).max()]
-    return _weighed(SHARES[best], believed, len(target))
+    losses, n = _losses(first, second, known, target, factors), len(target)
+    if n == 1:  # one sample shows nothing
+        return _weighed(losses, 1.0)
+    worse = losses - losses[losses.mean(axis=1).argmin()]
+    error = worse.std(axis=1, ddof=1) / np.sqrt(n)
+    significant = worse.mean(axis=1) > student.ppf(CONFIDENCE, n - 1) * error
+    return _weighed(losses, SHARES[~significant].max())
 
 
-def _weighed(found: float, believed: float, n: int) -> float:
+def _weighed(losses: np.ndarray, believed: float) -> float:
+    """Average the share with the least loss and the one believed; of equals take the nearest."""
+    means, n = losses.mean(axis=1), losses.shape[1]
+    least = SHARES[np.isclose(means, means.min(), rtol=1e-9, atol=0)]
+    found = least[np.abs(least - believed).argmin()]
     return float((n * found + PRIOR_SAMPLES * believed) / (n + PRIOR_SAMPLES))
 
 

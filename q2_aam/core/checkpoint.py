@@ -20,7 +20,7 @@ from q2_aam.core import artifact, history
 from q2_aam.core.artifact import ArtifactError, SavedConfig
 from q2_aam.core.spec import ModelSpec
 
-PACKAGES = ("torch", "lightning", "numpy", "safetensors")
+PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "safetensors")
 
 
 def package_versions() -> dict[str, str]:

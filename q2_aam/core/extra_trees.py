@@ -1,8 +1,8 @@
 """Predicting from which ASVs a sample has: extremely randomized trees (torch-free).
 
 Trees choose the ASVs that tell of the target, which a comparison of whole samples cannot. They are
-grown by scikit-learn on the abundances of ASVs, and kept as plain arrays that need nothing else to
-be read, whichever release of it made them.
+grown by scikit-learn on the abundances of ASVs, and kept as plain arrays, which are read without
+it, whichever release of it made them.
 
 Where such trees split is drawn between the least and the greatest value, so the scale matters.
 Half of them are grown on relative abundances, which see what is abundant, and half on their
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 POWERS = (2.0, 0.5)
 """What trees are grown on, as powers of square roots of relative abundances."""
@@ -40,7 +39,13 @@ LEAST_PREVALENCE = 2
 MOST_FEATURES = 5000
 """ASVs that trees look at: the most prevalent ones."""
 
-SAMPLES_AT_A_TIME = 256
+MOST_TRIED = 500
+"""ASVs that are tried at a split at most."""
+
+MOST_STEPS = 100
+"""Splits on the way to a leaf at most."""
+
+SAMPLES_AT_A_TIME, TREES_AT_A_TIME = 256, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +79,20 @@ class Trees:
         """Predict numbers (N,) from roots of abundances (N, V): what the trees say on average."""
         return self._values(roots).mean(axis=1)
 
-    def shares(self, roots: csr_matrix, n_classes: int) -> np.ndarray:
-        """Return which share of the trees is for each class (N, C)."""
-        said = np.clip(self._values(roots).astype(np.int64), 0, n_classes - 1)
-        return np.stack([(said == number).mean(axis=1) for number in range(n_classes)], axis=1)
+    def shares(self, roots: csr_matrix, class_factors: np.ndarray) -> np.ndarray:
+        """Return which share of the trees is for each class (N, C), as `class_factors` weigh them.
+
+        Parameters
+        ----------
+        roots : csr_matrix of shape (N, V)
+        class_factors : ndarray of shape (C,)
+            What votes for a class are multiplied with, before the shares are made to sum to one.
+        """
+        said = np.clip(self._values(roots), 0, len(class_factors) - 1).astype(np.int64)
+        votes = np.zeros((len(said), len(class_factors)))
+        np.add.at(votes, (np.arange(len(said))[:, None], said), 1.0)
+        weighed = votes * class_factors
+        return weighed / weighed.sum(axis=1, keepdims=True)
 
     def _values(self, roots: csr_matrix) -> np.ndarray:
         """Return what each tree predicts, (N, T)."""
@@ -88,25 +103,25 @@ class Trees:
         return np.concatenate(parts).astype(float)
 
     def _leaves(self, roots: csr_matrix) -> np.ndarray:
-        dense, rows = roots.toarray().astype(np.float32), np.arange(roots.shape[0])[:, None]
+        dense, rows = roots.astype(np.float32).toarray(), np.arange(roots.shape[0])[:, None]
         first = np.cumsum(self.sizes) - self.sizes
         node = np.broadcast_to(first, (len(rows), len(first)))
-        while True:
+        for _ in range(MOST_STEPS):
             skip = self.skip[node]
+            if not skip.any():
+                break
             right = dense[rows, self.feature[node]] > self.threshold[node]
             onwards = node + np.where(right, skip, np.minimum(skip, 1))
-            # Whatever a damaged model points to: no node is beyond the last, and none goes back.
-            onwards = np.minimum(onwards, len(self.skip) - 1)
-            if (onwards == node).all():
-                return node
-            node = onwards
+            # Whatever a damaged model points to, no node is beyond the last.
+            node = np.minimum(onwards, len(self.skip) - 1)
+        return node
 
 
 def grow(
     roots: csr_matrix,
     target: np.ndarray,
-    class_factors: np.ndarray | None,
     *,
+    classes: bool = False,
     seed: int = 0,
     threads: int = 1,
 ) -> Trees:
@@ -118,32 +133,47 @@ def grow(
         Square roots of relative abundances.
     target : ndarray of shape (N,)
         Numbers, or numbers of classes.
-    class_factors : ndarray of shape (C,), optional
-        Weight of the samples of each class; None for a numeric target.
+    classes : bool
+        Whether the target is categorical.
     seed : int
         Of the random draws.
     threads : int
         Processors to use; the result does not depend on it.
     """
     features = _told_by(roots)
-    seen = roots[:, features].toarray().astype(np.float32)
-    options = {"max_features": SHARE_OF_FEATURES, "random_state": seed, "n_jobs": threads}
+    seen = roots[:, features].astype(np.float32).toarray()
+    options = {
+        "max_features": max(1, min(int(SHARE_OF_FEATURES * len(features)), MOST_TRIED)),
+        "max_depth": MOST_STEPS,
+        "n_jobs": threads,
+    }
     parts = []
     for power in POWERS:
-        if class_factors is None:
-            forest = ExtraTreesRegressor(TREES_OF_EACH, min_samples_leaf=LEAST_IN_LEAF, **options)
-            forest.fit(seen**power, target)
-            classes = None
-        else:
-            forest = ExtraTreesClassifier(TREES_OF_EACH, **options)
-            forest.fit(seen**power, target, sample_weight=class_factors[target])
-            classes = forest.classes_
-        parts += [_nodes(tree.tree_, classes, power) for tree in forest.estimators_]
+        forest = _forest(seen**power, target, classes, seed, options)
+        parts += [_nodes(tree, numbers, power) for tree, numbers in forest]
     feature, threshold, skip, value = (
         np.concatenate(arrays) for arrays in zip(*parts, strict=True)
     )
     sizes = np.array([len(part[0]) for part in parts], dtype=np.int32)
     return Trees(features[feature].astype(np.int32), threshold, skip, value, sizes)
+
+
+def _forest(seen, target, classes, seed, options):
+    """Grow the trees of one power; yield each with its numbers of classes, or None."""
+    # A fitted tree is large where there are many classes, so few are held at a time.
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+    rng = np.random.RandomState(seed)
+    for _ in range(TREES_OF_EACH // TREES_AT_A_TIME):
+        if classes:
+            some = ExtraTreesClassifier(TREES_AT_A_TIME, random_state=rng, **options)
+        else:
+            some = ExtraTreesRegressor(
+                TREES_AT_A_TIME, min_samples_leaf=LEAST_IN_LEAF, random_state=rng, **options
+            )
+        some.fit(seen, target)
+        numbers = some.classes_ if classes else None
+        yield from ((tree.tree_, numbers) for tree in some.estimators_)
 
 
 def _told_by(roots: csr_matrix) -> np.ndarray:
@@ -154,14 +184,14 @@ def _told_by(roots: csr_matrix) -> np.ndarray:
     return np.sort(often if len(often) else order)
 
 
-def _nodes(tree, classes: np.ndarray | None, power: float) -> tuple[np.ndarray, ...]:
+def _nodes(tree, numbers: np.ndarray | None, power: float) -> tuple[np.ndarray, ...]:
     """Turn a tree of scikit-learn into the arrays of `Trees`, with its own numbers of ASVs."""
     left, right = tree.children_left, tree.children_right
-    number, leaf = np.arange(len(left)), left < 0
-    if not (leaf | (left == number + 1)).all():
+    place, leaf = np.arange(len(left)), left < 0
+    if not (leaf | (left == place + 1)).all():
         raise RuntimeError("This release of scikit-learn does not keep trees depth first.")
-    skip = np.where(leaf, 0, right - number).astype(np.int32)
-    said = tree.value[:, 0, 0] if classes is None else classes[tree.value[:, 0].argmax(axis=1)]
+    skip = np.where(leaf, 0, right - place).astype(np.int32)
+    said = tree.value[:, 0, 0] if numbers is None else numbers[tree.value[:, 0].argmax(axis=1)]
     feature, threshold = (np.where(leaf, 0, x) for x in (tree.feature, tree.threshold))
     return feature, _not_above(threshold ** (1 / power)), skip, said.astype(np.float32)
 

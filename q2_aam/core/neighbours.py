@@ -108,7 +108,7 @@ class Neighbours(nn.Module):
         scales = self.scales.double().cpu().numpy()
         alike = alikeness((composition, embeddings.astype(float)), others, scales)
         if self.info.classes:
-            said = fitted.shares(alike), trees.shares(composition.roots, self.info.n_classes)
+            said = fitted.shares(alike), trees.shares(composition.roots, fitted.value)
         else:
             said = fitted.numbers(alike)[:, None], trees.numbers(composition.roots)[:, None]
         return *said, composition.known
@@ -121,9 +121,7 @@ class Neighbours(nn.Module):
                 (arrays["roots"].astype(float), arrays["features"], indptr),
                 shape=(self.info.n_samples, self.info.n_features),
             )
-            mass = np.asarray(roots.sum(axis=1)).ravel()
-            richness = arrays["richness"].astype(float)
-            kept = Composition(roots, mass, richness, np.ones(len(mass)))
+            kept = Composition.inside(roots)
             columns = (arrays[name].astype(float) for name in ("dual", "intercept", "value"))
             fitted = regression.Regression(*columns, self.info.codes)
             names = ("feature", "threshold", "skip", "value", "sizes")
@@ -143,16 +141,16 @@ def _counts(batch: Batch) -> csr_matrix:
 def alikeness(a, b, scales: np.ndarray) -> np.ndarray:
     """Measure how alike samples are, from 0 to 1.
 
-    The mean of five similarities, each a positive definite kernel: exp(-d/s) of the Bray-Curtis
+    The mean of six similarities, each a positive definite kernel: exp(-d/s) of the Bray-Curtis
     dissimilarity, of the sum of absolute differences and of the Euclidean distance of
-    Hellinger-transformed abundances, and of the distance of the embeddings, and the Jaccard
-    similarity of the ASVs present.
+    Hellinger-transformed abundances, of the distance of their logarithms and of the distance of
+    the embeddings, and the Jaccard similarity of the ASVs present.
 
     Parameters
     ----------
     a, b : tuple of Composition and ndarray
         Composition and embeddings (n, D) of n samples.
-    scales : ndarray of shape (4,)
+    scales : ndarray of shape (5,)
         The s of the distances.
 
     Returns
@@ -169,6 +167,7 @@ def _distances(a, b):
         similarity.bray_curtis(a[0], b[0]),
         similarity.absolute_distance(a[0], b[0]),
         similarity.hellinger_distance(a[0], b[0]),
+        similarity.log_distance(a[0], b[0]),
         similarity.euclidean_distance(a[1], b[1]),
     )
 
@@ -225,11 +224,12 @@ def remember(
     alike = alikeness(both, both, scales)
     if class_factors is None:
         fitted = regression.fit_numbers(alike, known.target.astype(float))
-        trees = (kept.roots, known.target.astype(float), None)
     else:
         fitted = regression.fit_classes(alike, known.target, class_factors)
-        trees = (kept.roots, known.target, class_factors)
-    trees = grow(*trees, seed=seed, threads=torch.get_num_threads())
+    trees = grow(
+        kept.roots, known.target, classes=class_factors is not None, seed=seed,
+        threads=torch.get_num_threads(),
+    )  # fmt: skip
     info = Neighbourhood(
         n_samples=table.n_samples,
         n_features=len(vocabulary),

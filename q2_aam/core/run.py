@@ -200,6 +200,7 @@ def _neighbours(
         return remember(training, factors, blend=UNTRIED_BLEND, seed=seed), 0.0
     held = _known(model, run.validation, settings.data)
     by_model = inference.predict(model, held.table, settings.data).numpy()
+    log.info("Comparing with %d samples, and growing trees on them.", training.table.n_samples)
     alike, by_trees, found = remember(training, factors, seed=seed).opinions(held)
     tree_share = even_share(alike, by_trees, held.target, factors)
     by_neighbours = mix(alike, by_trees, np.full(len(found), tree_share))

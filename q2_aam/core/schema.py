@@ -19,8 +19,9 @@ NEIGHBOURHOOD = 7
 N_MEANS = 3
 """Means of a sample's ASVs that the target is read from: by presence, abundance and its root."""
 
-N_SCALES = 4
-"""Distances by which samples are compared: Bray-Curtis, absolute, Euclidean, of embeddings."""
+N_SCALES = 5
+"""Distances by which samples are compared: Bray-Curtis, absolute, Hellinger, of logarithms, of
+embeddings."""
 
 
 @dataclass(frozen=True)

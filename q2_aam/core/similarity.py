@@ -14,6 +14,9 @@ LEAST_IDENTITY = 0.97
 """Share of equal nucleotides from which on an unknown ASV stands for its nearest known one: the
 customary bound of an operational taxonomic unit."""
 
+LEAST_NOTED = 0.001
+"""Share of the reads of a sample from which on an ASV counts in the distance of logarithms."""
+
 QUERIES_AT_A_TIME = 256
 
 
@@ -92,6 +95,8 @@ class Composition:
         Sum of the roots, of ASVs outside the vocabulary too.
     richness : ndarray of shape (N,)
         Number of ASVs, of those outside too.
+    log_squares : ndarray of shape (N,)
+        Sum of the squared logarithms that `log_distance` compares, of ASVs outside too.
     known : ndarray of shape (N,)
         Share of the reads that are inside, from 0 to 1.
 
@@ -104,6 +109,7 @@ class Composition:
     roots: csr_matrix
     mass: np.ndarray
     richness: np.ndarray
+    log_squares: np.ndarray
     known: np.ndarray
 
     @classmethod
@@ -123,12 +129,22 @@ class Composition:
         out = np.bincount(row[~inside], np.sqrt(shares.data[~inside]), len(depth))
         mass = np.asarray(roots.sum(axis=1)).ravel() + out
         richness = np.diff(roots.indptr) + np.bincount(row[~inside], minlength=len(depth))
-        return cls(roots, mass, richness, known)
+        log_squares = _sums_of_log_squares(roots) + np.bincount(
+            row[~inside], np.square(_logarithms(shares.data[~inside])), len(depth)
+        )
+        return cls(roots, mass, richness, log_squares, known)
+
+    @classmethod
+    def inside(cls, roots: csr_matrix) -> "Composition":
+        """Describe samples that have no ASV outside the vocabulary by their roots (N, V)."""
+        mass, richness = np.asarray(roots.sum(axis=1)).ravel(), np.diff(roots.indptr)
+        known = np.ones(len(mass))
+        return cls(roots, mass, richness.astype(float), _sums_of_log_squares(roots), known)
 
 
 def bray_curtis(a: Composition, b: Composition) -> np.ndarray:
     """Return the Bray-Curtis dissimilarities of relative abundances, (N, M), from 0 to 1."""
-    shares = (_squared(c.roots) for c in (a, b))
+    shares = (_like(c.roots, np.square(c.roots.data)) for c in (a, b))
     return np.maximum(1 - _common(*shares), 0.0)
 
 
@@ -137,8 +153,9 @@ def absolute_distance(a: Composition, b: Composition) -> np.ndarray:
     return np.maximum(a.mass[:, None] + b.mass - 2 * _common(a.roots, b.roots), 0.0)
 
 
-def _squared(matrix: csr_matrix) -> csr_matrix:
-    return csr_matrix((np.square(matrix.data), matrix.indices, matrix.indptr), matrix.shape)
+def _like(matrix: csr_matrix, values: np.ndarray) -> csr_matrix:
+    """Return a matrix with other values at the same places."""
+    return csr_matrix((values, matrix.indices, matrix.indptr), matrix.shape)
 
 
 def _common(a: csr_matrix, b: csr_matrix) -> np.ndarray:
@@ -160,10 +177,28 @@ def hellinger_distance(a: Composition, b: Composition) -> np.ndarray:
     return np.sqrt(np.maximum(2 - 2 * (a.roots @ b.roots.T).toarray(), 0.0))
 
 
+def log_distance(a: Composition, b: Composition) -> np.ndarray:
+    """Return the Euclidean distances of log(1 + share / `LEAST_NOTED`), (N, M).
+
+    The logarithm sees rare ASVs, and what is far below the bound is as good as absent.
+    """
+    one, other = (_like(c.roots, _logarithms(np.square(c.roots.data))) for c in (a, b))
+    squared = np.add.outer(a.log_squares, b.log_squares) - 2 * (one @ other.T).toarray()
+    return np.sqrt(np.maximum(squared, 0.0))
+
+
+def _sums_of_log_squares(roots: csr_matrix) -> np.ndarray:
+    squares = _like(roots, np.square(_logarithms(np.square(roots.data))))
+    return np.asarray(squares.sum(axis=1)).ravel()
+
+
+def _logarithms(shares: np.ndarray) -> np.ndarray:
+    return np.log1p(shares / LEAST_NOTED)
+
+
 def jaccard_similarity(a: Composition, b: Composition) -> np.ndarray:
     """Return the share of common ASVs among those of either sample, (N, M), from 0 to 1."""
-    present = [csr_matrix((np.ones_like(c.roots.data), c.roots.indices, c.roots.indptr),
-                          shape=c.roots.shape) for c in (a, b)]  # fmt: skip
+    present = [_like(c.roots, np.ones_like(c.roots.data)) for c in (a, b)]
     common = (present[0] @ present[1].T).toarray()
     return common / np.maximum(a.richness[:, None] + b.richness - common, 1)
 

@@ -22,6 +22,7 @@ FINE_TUNING = {REGRESSOR: RegressionConfig, CLASSIFIER: ClassificationConfig}
 TARGETS = {REGRESSOR: NumericTarget, CLASSIFIER: CategoricalTarget}
 MAX_COUNT = 2**53
 MAX_CODES = 16
+MAX_TREES = 1000
 
 
 @dataclass(frozen=True)
@@ -131,13 +132,10 @@ class Neighbourhood:
             raise ValueError(f"classes must be true or false, found {self.classes!r}.")
         _check_number("tree_share", self.tree_share, 0, 1)
         _check_number("blend", self.blend, 0, 1)
+        if self.n_trees > MAX_TREES:
+            raise ValueError(f"n_trees must be at most {MAX_TREES}, found {self.n_trees}.")
         if not 0 < len(self.codes) <= MAX_CODES:
             raise ValueError(f"codes must be 1 to {MAX_CODES}, found {len(self.codes)}.")
-
-    @property
-    def n_classes(self) -> int:
-        """Classes of a categorical target."""
-        return self.codes[0].n_outputs
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary of JSON values."""

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
-from q2_aam.core import api, checkpoint
+from q2_aam.core import api, checkpoint, run
+from q2_aam.core.config import DataConfig
+from q2_aam.core.dataset import BatchDataset
 from q2_aam.core.neighbours import Known, remember
 from q2_aam.core.table import rarefy, sample_table
 
@@ -57,6 +60,19 @@ def test_classes_get_probabilities(known):
         assert (guess.argmax(axis=1) == groups.target).mean() > 0.9
 
 
+@pytest.mark.parametrize("tree_share", [0.0, 0.3, 1.0])
+def test_trees_have_their_share(known, tree_share):
+    made = remember(known, None, tree_share=tree_share)
+    alike, by_trees, found = made.opinions(known)
+    plan = [np.arange(known.table.n_samples)]
+    batch = BatchDataset(known.table, plan, DataConfig(rarefy_depth=0))[0]
+    said, share = made(batch, torch.from_numpy(known.embeddings)[batch.rows])
+    order = batch.rows.argsort()
+    expected = (1 - tree_share) * alike + tree_share * by_trees
+    np.testing.assert_allclose(said[order].numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(share[order].numpy(), found, rtol=1e-6)
+
+
 def test_the_seed_is_that_of_the_trees(known):
     first, again, other = (remember(known, None, seed=seed).opinions(known) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first[1], again[1])
@@ -77,6 +93,35 @@ def test_stored_samples_are_part_of_the_model(simulated, quick, tmp_path):
     loaded = checkpoint.load(tmp_path / "model")
     before = api.predict_regression(simulated.table, model)
     assert before.equals(api.predict_regression(simulated.table, loaded))
+
+
+def test_validation_samples_say_how_much_trees_and_stored_samples_count(
+    simulated, quick, monkeypatch
+):
+    asked = {}
+
+    def even_share(alike, by_trees, target, factors):
+        asked["even"] = alike, by_trees
+        return 0.25
+
+    def trusted_share(by_model, by_neighbours, known, target, factors):
+        asked["trusted"] = by_model, by_neighbours
+        return 0.6
+
+    monkeypatch.setattr(run, "even_share", even_share)
+    monkeypatch.setattr(run, "trusted_share", trusted_share)
+    info = train(simulated, quick).spec.neighbours
+    assert (info.tree_share, info.blend) == (0.25, 0.6)
+    alike, by_trees = asked["even"]
+    assert len(alike) == 10
+    by_model, by_neighbours = asked["trusted"]
+    np.testing.assert_allclose(by_neighbours, 0.75 * alike + 0.25 * by_trees)
+    assert not np.allclose(by_model, by_neighbours)
+
+
+def test_without_validation_samples_the_shares_are_those_believed(simulated, quick):
+    info = train(simulated, quick, test_size=0.0).spec.neighbours
+    assert (info.tree_share, info.blend) == (0.5, run.UNTRIED_BLEND)
 
 
 def test_stored_samples_bounds_how_many_are_kept(simulated, quick):

@@ -71,6 +71,13 @@ def test_composition_of_merges_what_stands_for_the_same_asv():
     assert made.richness.tolist() == [2, 1]
 
 
+def test_inside_describes_the_same_as_of():
+    made = compositions()[1]
+    again = Composition.inside(made.roots)
+    for name in ("mass", "richness", "log_squares", "known"):
+        np.testing.assert_allclose(getattr(again, name), getattr(made, name))
+
+
 def compositions():
     counts = random_counts()
     made = Composition.of(csr_matrix(counts), np.arange(30), 30)
@@ -91,6 +98,8 @@ def test_distances_equal_those_of_scipy():
     np.testing.assert_allclose(
         similarity.hellinger_distance(made, made), cdist(roots, roots), atol=1e-7
     )
+    logs = np.log1p(1000 * shares)
+    np.testing.assert_allclose(similarity.log_distance(made, made), cdist(logs, logs), atol=1e-6)
     np.testing.assert_allclose(
         similarity.jaccard_similarity(made, made), 1 - cdist(present, present, "jaccard")
     )
@@ -100,7 +109,14 @@ def test_distances_equal_those_of_scipy():
 
 
 @pytest.mark.parametrize(
-    "name", ["bray_curtis", "absolute_distance", "hellinger_distance", "jaccard_similarity"]
+    "name",
+    [
+        "bray_curtis",
+        "absolute_distance",
+        "hellinger_distance",
+        "log_distance",
+        "jaccard_similarity",
+    ],
 )
 def test_asvs_outside_the_vocabulary_count_as_different(name):
     counts = random_counts(6, 12)
