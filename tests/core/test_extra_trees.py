@@ -134,12 +134,12 @@ def test_a_chain_of_nodes_is_not_followed_for_ever():
     assert (trees.numbers(ROOTS) == extra_trees.MOST_STEPS).all()
 
 
-def test_trees_are_no_deeper_than_they_are_followed():
-    """Exponential targets split one sample off at a time."""
-    apart = csr_matrix(np.linspace(0, 1, 400)[:, None])
-    trees = grow(apart, 4.0 ** np.arange(400) % 1e9)
-    deeper = Trees(**vars(trees))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extra_trees, "MOST_STEPS", 10_000)
-        unbounded = deeper.numbers(apart)
-    np.testing.assert_array_equal(trees.numbers(apart), unbounded)
+def test_trees_are_no_deeper_than_they_are_followed(monkeypatch):
+    """Each ASV is in two samples, so that a split takes no more than two away from the others."""
+    apart = csr_matrix(np.repeat(np.eye(200), 2, axis=0))
+    trees = grow(apart, np.arange(400.0))
+    followed = trees.numbers(apart)
+    monkeypatch.setattr(extra_trees, "MOST_STEPS", 10_000)
+    np.testing.assert_array_equal(trees.numbers(apart), followed)
+    deeper = grow(apart, np.arange(400.0))
+    assert len(deeper.skip) > len(trees.skip)

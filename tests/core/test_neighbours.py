@@ -6,6 +6,7 @@ from q2_aam.core import api, checkpoint, run
 from q2_aam.core.config import DataConfig
 from q2_aam.core.dataset import BatchDataset
 from q2_aam.core.neighbours import Known, remember
+from q2_aam.core.spec import Neighbourhood
 from q2_aam.core.table import rarefy, sample_table
 
 RNG = np.random.default_rng(7)
@@ -58,6 +59,21 @@ def test_classes_get_probabilities(known):
     for guess in guesses:
         np.testing.assert_allclose(guess.sum(axis=1), 1)
         assert (guess.argmax(axis=1) == groups.target).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("n_trees", 1001, "n_trees must be at most 1000, found 1001"),
+        ("n_trees", 0, "n_trees must be an integer from 1"),
+        ("n_nodes", 0.5, "n_nodes must be an integer from 1"),
+        ("tree_share", 1.5, "tree_share must be a number from 0 to 1, found 1.5"),
+    ],
+)
+def test_a_neighbourhood_that_cannot_be_is_refused(known, name, value, said):
+    values = remember(known, None).info.to_dict()
+    with pytest.raises(ValueError, match=said):
+        Neighbourhood.from_dict(values | {name: value})
 
 
 @pytest.mark.parametrize("tree_share", [0.0, 0.3, 1.0])
