@@ -6,10 +6,10 @@ import torch
 
 from benchmarks.data import DataSet
 from q2_aam.core import api
-from q2_aam.core.checkpoint import SavedModel
-from q2_aam.core.config import Settings
-from q2_aam.core.model import build
-from q2_aam.core.spec import ENCODER, ModelSpec, Reads
+from q2_aam.core.artifact.storage import SavedModel
+from q2_aam.core.model.predictor import build
+from q2_aam.core.model.specification import ENCODER, ModelSpec, Reads
+from q2_aam.core.options.config import Settings
 
 
 def untrained_encoder(seed: int, **options) -> SavedModel:

@@ -8,14 +8,18 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from q2_aam.core.config import Settings
-from q2_aam.core.dataset import Batch, BatchDataset, plan_batches
-from q2_aam.core.losses import Objective
-from q2_aam.core.model import build, save_memory
-from q2_aam.core.optim import make_optimizer
-from q2_aam.core.prepare import prepare_phylogeny, prepare_run, prepare_samples
-from q2_aam.core.spec import ENCODER, ModelSpec
-from q2_aam.core.table import SampleTable
+from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
+from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.model.predictor import build, save_memory
+from q2_aam.core.model.specification import ENCODER, ModelSpec
+from q2_aam.core.options.config import Settings
+from q2_aam.core.training.loop.optimizer import make_optimizer
+from q2_aam.core.training.objective.losses import Objective
+from q2_aam.core.training.preparation.prepared_run import (
+    prepare_phylogeny,
+    prepare_run,
+    prepare_samples,
+)
 
 LARGE = 2048
 """Rows and columns of the square matrices whose product tells what the machine can do."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_matrix, load_npz
 
-from q2_aam.core.phylogeny import BranchTable
-from q2_aam.core.unifrac import UniFracTargets
+from q2_aam.core.phylogeny.branches import BranchTable
+from q2_aam.core.phylogeny.unifrac import UniFracTargets
 
 REFERENCES, BATCH = 100, 32
 

@@ -27,7 +27,9 @@ from sklearn.metrics import (
 
 from benchmarks import data
 from benchmarks._report import parser, report
-from q2_aam.core import api, checkpoint, quantiles
+from q2_aam.core import api
+from q2_aam.core.artifact import storage
+from q2_aam.core.options import quantile_levels
 
 OURS, UNSEEN, FOREST = "q2-aam", "q2-aam, ASVs never seen", "random forest"
 TREES = 500
@@ -93,7 +95,7 @@ def _encoder(data_set, fold, args, common):
     """Pre-train on all samples but those of a fold, or take what an earlier call kept."""
     kept = args.encoders and Path(args.encoders) / f"{Path(args.data).name}-{fold}"
     if kept and kept.exists():
-        return checkpoint.load(kept)
+        return storage.load(kept)
     ids = data_set.without_fold(fold) if fold else list(data_set.table.ids())
     model = api.pretrain(
         data_set.samples(ids),
@@ -105,7 +107,7 @@ def _encoder(data_set, fold, args, common):
         **common,
     )
     if kept:
-        checkpoint.save(model, kept)
+        storage.save(model, kept)
     return model
 
 
@@ -167,9 +169,9 @@ def _scores(true, predicted) -> dict[str, float]:
     """Score numbers, or quantiles: these also by how many values lie in the outermost interval."""
     if isinstance(predicted, pd.Series):
         return {"R2": r2_score(true, predicted), "MAE": mean_absolute_error(true, predicted)}
-    levels = quantiles.levels_of(predicted.columns)
-    widest = quantiles.coverage(predicted.to_numpy(), true.to_numpy(), levels).iloc[0]
-    return _scores(true, predicted[quantiles.names((quantiles.MEDIAN,))[0]]) | {
+    levels = quantile_levels.levels_of(predicted.columns)
+    widest = quantile_levels.coverage(predicted.to_numpy(), true.to_numpy(), levels).iloc[0]
+    return _scores(true, predicted[quantile_levels.names((quantile_levels.MEDIAN,))[0]]) | {
         "promised": widest["nominal"],
         "within": widest["covered"],
         "width": widest["mean_width"],

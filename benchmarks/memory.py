@@ -19,8 +19,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from benchmarks._report import parser, report
-from q2_aam.core.config import ModelConfig
-from q2_aam.core.prepare import JOINING_REFERENCES
+from q2_aam.core.options.config import ModelConfig
+from q2_aam.core.training.preparation.prepared_run import JOINING_REFERENCES
 
 LAYER = 12
 """Numbers that a layer keeps of a token for its gradient, in embedding widths."""
@@ -126,7 +126,7 @@ def table_for_gpus() -> list[dict]:
 def step_memory(options: str, seed: int) -> float:
     """Take a step in this process, and return the most memory that it took, in GiB."""
     from benchmarks._steps import Steps
-    from q2_aam.core.table import sample_table
+    from q2_aam.core.data.sample_table import sample_table
 
     options = json.loads(options)
     # All samples are in the batch, so no reference joins it.

@@ -9,7 +9,8 @@ import time
 from benchmarks import data
 from benchmarks._models import quick_regressor, repeated
 from benchmarks._report import parser, report
-from q2_aam.core import api, inference
+from q2_aam.core import api
+from q2_aam.core.model import inference
 
 
 def main(arguments=None):

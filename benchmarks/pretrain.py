@@ -15,7 +15,7 @@ from benchmarks import data
 from benchmarks._report import parser, report
 from benchmarks._steps import Steps, n_parameters, product_speed
 from q2_aam.core import api
-from q2_aam.core.table import sample_table
+from q2_aam.core.data.sample_table import sample_table
 
 OPTIONS = (
     "batch_size",

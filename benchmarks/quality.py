@@ -12,12 +12,15 @@ import torch
 
 from benchmarks import data
 from benchmarks._report import parser, report
-from q2_aam.core import alphabet, api, checkpoint, inference
-from q2_aam.core.dataset import mask_nucleotides
-from q2_aam.core.model import build
-from q2_aam.core.phylogeny import BranchTable
-from q2_aam.core.table import rarefy, sample_table
-from q2_aam.core.unifrac import UniFracTargets
+from q2_aam.core import api
+from q2_aam.core.artifact import storage
+from q2_aam.core.data import nucleotides
+from q2_aam.core.data.mini_batches import mask_nucleotides
+from q2_aam.core.data.sample_table import rarefy, sample_table
+from q2_aam.core.model import inference
+from q2_aam.core.model.predictor import build
+from q2_aam.core.phylogeny.branches import BranchTable
+from q2_aam.core.phylogeny.unifrac import UniFracTargets
 
 
 def main(arguments=None):
@@ -38,7 +41,7 @@ def main(arguments=None):
     )
     minutes = (time.perf_counter() - start) / 60
     if args.save:
-        checkpoint.save(model, args.save)
+        storage.save(model, args.save)
     rows = [
         {"measure": name, "value": value}
         for name, value in {
@@ -82,7 +85,7 @@ def _restored(module, table, config, seed) -> float:
         at = masks["masked_at"]
         with torch.no_grad():
             logits = module.asv_encoder.restore_masked(copies, at)
-        hits.append((logits.argmax(dim=1) + alphabet.FIRST_BASE == copies[at]).float())
+        hits.append((logits.argmax(dim=1) + nucleotides.FIRST_BASE == copies[at]).float())
     return float(torch.cat(hits).mean())
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks._report import parser, report
 from benchmarks._steps import Steps
 from q2_aam.core import api
-from q2_aam.core.simulate import SimulationConfig, simulate
-from q2_aam.core.table import sample_table
+from q2_aam.core.data.sample_table import sample_table
+from q2_aam.core.data.simulate import SimulationConfig, simulate
 
 BASE = {"samples": 128, "features": 256, "read length": 100, "batch": 16}
 

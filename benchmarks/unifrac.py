@@ -27,7 +27,7 @@ from benchmarks import data
 from benchmarks._phylogenies import random_newick, random_samples
 from benchmarks._report import parser, report
 from benchmarks._unifrac import BATCH, REFERENCES, peak
-from q2_aam.core.table import sample_table
+from q2_aam.core.data.sample_table import sample_table
 
 STRIPES = f"N x {REFERENCES} stripes"
 BATCHES = {

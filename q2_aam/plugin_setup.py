@@ -14,9 +14,8 @@ from q2_types.tree import Phylogeny, Rooted
 from qiime2.plugin import Categorical, Citations, Metadata, MetadataColumn, Numeric, Plugin
 
 import q2_aam
-from q2_aam import _examples, _methods
-from q2_aam._formats import AAMModelDirectoryFormat
-from q2_aam._parameters import (
+from q2_aam.actions import methods
+from q2_aam.actions.parameters import (
     CLASSIFICATION,
     MISSING_SAMPLES,
     MISSING_SAMPLES_HELP,
@@ -27,8 +26,9 @@ from q2_aam._parameters import (
     prediction_help,
     prediction_types,
 )
-from q2_aam._registration import explore, intervals, pipelines, visualizers
-from q2_aam._types import (
+from q2_aam.registration import examples, explain, intervals, pipelines, visualizers
+from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.types.models import (
     AAMModel,
     SequenceClassifier,
     SequenceEncoder,
@@ -82,7 +82,7 @@ plugin.register_formats(AAMModelDirectoryFormat)
 plugin.register_semantic_type_to_format(ANY_MODEL, AAMModelDirectoryFormat)
 
 plugin.methods.register_function(
-    function=_methods.pretrain,
+    function=methods.pretrain,
     inputs={
         "table": FeatureTable[Frequency],
         "phylogeny": Phylogeny[Rooted],
@@ -149,7 +149,7 @@ def _register_training(function, column, kind, configs, output, name, descriptio
 
 
 _register_training(
-    _methods.train_regressor,
+    methods.train_regressor,
     Numeric,
     SequenceRegressor,
     REGRESSION,
@@ -159,7 +159,7 @@ _register_training(
     "sample and their abundances.",
 )
 _register_training(
-    _methods.train_classifier,
+    methods.train_classifier,
     Categorical,
     SequenceClassifier,
     CLASSIFICATION,
@@ -170,7 +170,7 @@ _register_training(
 )
 
 plugin.methods.register_function(
-    function=_methods.predict_regression,
+    function=methods.predict_regression,
     inputs={
         "table": FeatureTable[Frequency],
         "regressor": AAMModel[SequenceRegressor],
@@ -191,7 +191,7 @@ plugin.methods.register_function(
     ),
 )
 plugin.methods.register_function(
-    function=_methods.predict_classification,
+    function=methods.predict_classification,
     inputs={
         "table": FeatureTable[Frequency],
         "classifier": AAMModel[SequenceClassifier],
@@ -221,6 +221,6 @@ plugin.methods.register_function(
 intervals.register(plugin)
 visualizers.register(plugin)
 pipelines.register(plugin)
-explore.register(plugin)
-_examples.attach(plugin)
-importlib.import_module("q2_aam._transformers")
+explain.register(plugin)
+examples.attach(plugin)
+importlib.import_module("q2_aam.types.model_transformers")

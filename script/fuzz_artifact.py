@@ -16,13 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 with atheris.instrument_imports(
     include=[
-        "q2_aam.core.artifact",
-        "q2_aam.core.history",
-        "q2_aam.core.options",
-        "q2_aam.core.spec",
-        "q2_aam.core.strict_json",
-        "q2_aam.core.target",
-        "q2_aam.core.weights_file",
+        "q2_aam.core.artifact.model_directory",
+        "q2_aam.core.artifact.history_file",
+        "q2_aam.core.options.option",
+        "q2_aam.core.model.specification",
+        "q2_aam.core.options.strict_json",
+        "q2_aam.core.data.target",
+        "q2_aam.core.artifact.weights_file",
     ]
 ):
     from model_files import (
@@ -34,8 +34,8 @@ with atheris.instrument_imports(
         write_files,
     )
 
-    from q2_aam.core import checkpoint
-    from q2_aam.core.spec import KINDS
+    from q2_aam.core.artifact import storage
+    from q2_aam.core.model.specification import KINDS
 
 FILES = ("config.json", "weights.safetensors", "history.tsv")
 TOLD_EVERY = 1000
@@ -45,8 +45,8 @@ def originals(root: Path):
     """Save a model of each kind; return their files and what loads from them."""
     made = []
     for kind in KINDS:
-        checkpoint.save(small_model(kind), root / kind)
-        made.append((read_files(root / kind), checkpoint.load(root / kind)))
+        storage.save(small_model(kind), root / kind)
+        made.append((read_files(root / kind), storage.load(root / kind)))
     return made
 
 

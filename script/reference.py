@@ -4,9 +4,9 @@ from pathlib import Path
 
 from qiime2.sdk import util
 
-from q2_aam import _parameters
-from q2_aam.core import config
-from q2_aam.core.options import option_infos
+from q2_aam.actions import parameters
+from q2_aam.core.options import config
+from q2_aam.core.options.option import option_infos
 from q2_aam.plugin_setup import plugin
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "parameters.md"
@@ -28,7 +28,7 @@ GROUPS = {
     "Training": config.TrainConfig,
     "Training on a numeric column": config.RegressionConfig,
     "Training on a categorical column": config.ClassificationConfig,
-    "Pre-training within a pipeline": _parameters.PretrainingOverrides,
+    "Pre-training within a pipeline": parameters.PretrainingOverrides,
 }
 KINDS = {"method": "methods", "pipeline": "pipelines", "visualizer": "visualizers"}
 
@@ -82,7 +82,7 @@ def _names(heading: str) -> list[str]:
 def _takes(action, heading: str) -> bool:
     """Whether an action has all options of a group, with the choices that the group has."""
     parameters = action.signature.parameters
-    types = _parameters.parameter_types([GROUPS[heading]])
+    types = parameters.parameter_types([GROUPS[heading]])
     return all(
         name in parameters and parameters[name].qiime_type == kind for name, kind in types.items()
     )

@@ -33,7 +33,7 @@ def real_data():
 @pytest.fixture(scope="session")
 def simulated():
     """Return 48 simulated samples of 60 ASVs with 40 nt, whose sequences are the feature ids."""
-    from q2_aam.core.simulate import SimulationConfig, simulate
+    from q2_aam.core.data.simulate import SimulationConfig, simulate
 
     return simulate(SimulationConfig(n_samples=48, n_features=60, n_bp=40, depth=200, seed=1))
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from q2_aam.core import artifact, checkpoint
-from q2_aam.core.config import (
+from q2_aam.core.artifact import model_directory, storage
+from q2_aam.core.data.target import CategoricalTarget, NumericTarget
+from q2_aam.core.model.predictor import build
+from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec, Reads
+from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
     ModelConfig,
@@ -18,9 +21,6 @@ from q2_aam.core.config import (
     TrainConfig,
     UniFracConfig,
 )
-from q2_aam.core.model import build
-from q2_aam.core.spec import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec, Reads
-from q2_aam.core.target import CategoricalTarget, NumericTarget
 
 EVENT_NAME = "events.out.tfevents.1700000000.host.1.0"
 FINE_TUNED = {
@@ -49,7 +49,7 @@ def small_spec(kind: str = ENCODER) -> ModelSpec:
     )
 
 
-def small_model(kind: str = ENCODER) -> checkpoint.SavedModel:
+def small_model(kind: str = ENCODER) -> storage.SavedModel:
     """Make a model with random weights."""
     spec = small_spec(kind)
     history = pd.DataFrame(
@@ -59,12 +59,12 @@ def small_model(kind: str = ENCODER) -> checkpoint.SavedModel:
             "val/total_loss": [float("nan"), 0.1, float("inf")],
         }
     )
-    return checkpoint.SavedModel(spec, build(spec).state_dict(), history, {EVENT_NAME: b"\x00x"})
+    return storage.SavedModel(spec, build(spec).state_dict(), history, {EVENT_NAME: b"\x00x"})
 
 
 def edit_config(directory: Path, change) -> None:
     """Change the configuration in place as a forger would, with checksums that fit."""
-    path = directory / artifact.CONFIG
+    path = directory / model_directory.CONFIG
     document = json.loads(path.read_bytes())
     change(document)
     path.write_text(json.dumps(document), encoding="utf-8")
@@ -73,17 +73,17 @@ def edit_config(directory: Path, change) -> None:
 
 def sign(directory: Path) -> None:
     """Put the checksums of the files as they are into the configuration, if it has any."""
-    path = directory / artifact.CONFIG
+    path = directory / model_directory.CONFIG
     try:
         document = json.loads(path.read_bytes())
         checksums = document["checksums"]
-        for name in (artifact.WEIGHTS, artifact.HISTORY):
+        for name in (model_directory.WEIGHTS, model_directory.HISTORY):
             if name in checksums and (directory / name).is_file():
                 data = (directory / name).read_bytes()
                 checksums[name] = hashlib.sha256(data).hexdigest()
         content = {name: value for name, value in document.items() if name != "checksums"}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        checksums[artifact.CONFIG] = hashlib.sha256(text.encode()).hexdigest()
+        checksums[model_directory.CONFIG] = hashlib.sha256(text.encode()).hexdigest()
         path.write_text(json.dumps(document), encoding="utf-8")
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # so spoilt that no checksum can be put into it
@@ -91,7 +91,7 @@ def sign(directory: Path) -> None:
 
 def read_header(directory: Path) -> tuple[dict, bytes]:
     """Return the header of the weights, and the bytes after it."""
-    data = (directory / artifact.WEIGHTS).read_bytes()
+    data = (directory / model_directory.WEIGHTS).read_bytes()
     (n,) = struct.unpack("<Q", data[:8])
     return json.loads(data[8 : 8 + n]), data[8 + n :]
 
@@ -99,7 +99,7 @@ def read_header(directory: Path) -> tuple[dict, bytes]:
 def write_header(directory: Path, header, body: bytes) -> None:
     """Write weights with any header, and make the checksums fit."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    (directory / artifact.WEIGHTS).write_bytes(struct.pack("<Q", len(text)) + text + body)
+    (directory / model_directory.WEIGHTS).write_bytes(struct.pack("<Q", len(text)) + text + body)
     sign(directory)
 
 
@@ -119,16 +119,16 @@ def write_files(files: dict[str, bytes], directory: Path) -> None:
         (directory / name).write_bytes(data)
 
 
-def load_or_refuse(directory: Path) -> checkpoint.SavedModel | None:
+def load_or_refuse(directory: Path) -> storage.SavedModel | None:
     """Load a model and see that it runs; None if it is refused. Anything else is a failure.
 
     So is taking more than a second: of the processor's time, whatever else the machine does.
     """
     loaded, started = None, time.process_time()
     try:
-        artifact.validate(directory, "min")
-        loaded = checkpoint.load(directory)
-    except artifact.ArtifactError as error:
+        model_directory.validate(directory, "min")
+        loaded = storage.load(directory)
+    except model_directory.ArtifactError as error:
         if len(str(error)) > 2000:
             raise RuntimeError("the message is too long") from error
     if time.process_time() - started > 1:
@@ -138,7 +138,7 @@ def load_or_refuse(directory: Path) -> checkpoint.SavedModel | None:
     return loaded
 
 
-def differences(a: checkpoint.SavedModel, b: checkpoint.SavedModel) -> list[str]:
+def differences(a: storage.SavedModel, b: storage.SavedModel) -> list[str]:
     """Name what differs between two models, event files apart."""
     same = {
         "spec": a.spec == b.spec,

@@ -17,8 +17,10 @@ import biom
 import numpy as np
 import pandas as pd
 
-from q2_aam.core import api, artifact, checkpoint, explore
-from q2_aam.core.simulate import SimulationConfig, simulate
+from q2_aam.core import api
+from q2_aam.core.artifact import model_directory, storage
+from q2_aam.core.data.simulate import SimulationConfig, simulate
+from q2_aam.core.explain import importance
 
 FIXTURES = Path(__file__).parent / "fixtures" / "models"
 TABLE = "table.tsv"
@@ -74,7 +76,7 @@ class Released:
 
     def predict(self) -> pd.DataFrame:
         """Predict with the model as it loads now, one row a sample."""
-        model = checkpoint.load(self.directory)
+        model = storage.load(self.directory)
         return PREDICT[self.name.split("-")[0]](self.table, model)
 
 
@@ -86,7 +88,7 @@ def _numbers(table, model) -> pd.DataFrame:
 
 
 def _positions(table, model) -> pd.DataFrame:
-    embeddings, distances = explore.embed(table, model, device="cpu")
+    embeddings, distances = importance.embed(table, model, device="cpu")
     return embeddings.assign(distance=distances.data[0])
 
 
@@ -128,12 +130,12 @@ def make(folder: Path) -> None:
     }
     for name, model in models.items():
         made = Released(folder, name)
-        checkpoint.save(replace(model, event_files={EVENT_NAME: b""}), made.directory)
+        storage.save(replace(model, event_files={EVENT_NAME: b""}), made.directory)
         made.predict().to_csv(folder / name / PREDICTIONS, sep="\t")
 
 
 if __name__ == "__main__":
-    place = FIXTURES / f"format-{artifact.FORMAT_VERSION}"
+    place = FIXTURES / f"format-{model_directory.FORMAT_VERSION}"
     if place.exists() and sys.argv[1:] != ["--again"]:
         sys.exit(
             f"{place} is there; --again makes it anew, which is for a version not yet released"

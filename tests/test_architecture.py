@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from q2_aam.core.config import (
+from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
     ModelConfig,

@@ -16,9 +16,11 @@ import pytest
 import torch
 
 import q2_aam
-from q2_aam.core import api, callbacks, device
-from q2_aam.core.model import SequencePredictor
-from q2_aam.core.simulate import SimulationConfig, simulate
+from q2_aam.core import api
+from q2_aam.core.data.simulate import SimulationConfig, simulate
+from q2_aam.core.model.predictor import SequencePredictor
+from q2_aam.core.training import devices
+from q2_aam.core.training.loop import callbacks
 
 QUICK = {
     "embedding_dim": 8,
@@ -565,7 +567,7 @@ def test_reads_like_those_of_training_are_not_warned_of(world, caplog):
 
 
 def test_enough_samples_are_not_warned_of(caplog):
-    from q2_aam.core.metadata import warn_if_few
+    from q2_aam.core.data.metadata import warn_if_few
 
     warn_if_few(50, ["a"] * 10 + ["b"] * 40)
     assert not caplog.records
@@ -604,7 +606,7 @@ def pretend_gpu(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(device.torch, "zeros", fail)
+    monkeypatch.setattr(devices.torch, "zeros", fail)
 
 
 BROKEN_GPUS = [
@@ -618,22 +620,22 @@ BROKEN_GPUS = [
 @pytest.mark.parametrize("error", BROKEN_GPUS, ids=lambda error: str(error)[:20])
 def test_a_gpu_that_cannot_be_used_is_passed_over(monkeypatch, caplog, error):
     pretend_gpu(monkeypatch, error)
-    assert device.choose_device("auto") == torch.device("cpu")
+    assert devices.choose_device("auto") == torch.device("cpu")
     assert "There is a GPU, but it cannot be used, so the processor is" in caplog.text
 
 
 def test_a_gpu_that_cannot_be_used_is_an_error_where_it_is_asked_for(monkeypatch):
     pretend_gpu(monkeypatch, BROKEN_GPUS[0])
     with pytest.raises(ValueError, match=r"device is 'cuda', but no GPU can be used: CUDA error"):
-        device.choose_device("cuda")
+        devices.choose_device("cuda")
 
 
 def test_training_falls_back_to_the_processor(world, monkeypatch, caplog):
     fallen_back = torch.device("cpu")
-    monkeypatch.setattr(device, "_gpu_problem", lambda: "it is broken")
+    monkeypatch.setattr(devices, "_gpu_problem", lambda: "it is broken")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert device.choose_device("auto") == fallen_back
+    assert devices.choose_device("auto") == fallen_back
     assert trained(world.regress(device="auto"))
     assert "it is broken" in caplog.text
     assert trained(world.regress(device="cpu"))
@@ -662,7 +664,7 @@ def test_too_little_memory_names_the_options_to_turn(world, monkeypatch, take, w
 
 
 def test_other_runtime_errors_are_not_taken_for_a_lack_of_memory():
-    with pytest.raises(RuntimeError, match=r"^something else$"), device.memory_explained("wait"):
+    with pytest.raises(RuntimeError, match=r"^something else$"), devices.memory_explained("wait"):
         raise RuntimeError("something else")
 
 

@@ -16,8 +16,8 @@ import yaml
 from documents import DOCS, ROOT, blocks, prose, rows
 
 import q2_aam
-from q2_aam._parameters import CLASSIFICATION, REGRESSION
-from q2_aam.core.options import option_infos
+from q2_aam.actions.parameters import CLASSIFICATION, REGRESSION
+from q2_aam.core.options.option import option_infos
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 # The tutorial up to the first prediction that is looked at; all of it takes minutes.

@@ -22,10 +22,12 @@ from training_process import (
     same_result,
 )
 
-from q2_aam.core import api, artifact, callbacks, checkpoint
-from q2_aam.core.callbacks import SafeCheckpointIO
-from q2_aam.core.losses import Objective
-from q2_aam.core.spec import KINDS
+from q2_aam.core import api
+from q2_aam.core.artifact import model_directory, storage
+from q2_aam.core.model.specification import KINDS
+from q2_aam.core.training.loop import callbacks
+from q2_aam.core.training.loop.callbacks import SafeCheckpointIO
+from q2_aam.core.training.objective.losses import Objective
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +174,7 @@ def model(request):
 def save_models(folder, n, kind):
     """Save a model in this process, which ends at its n-th change of a file."""
     AtFileOperation(n, "model")(Job(Path(folder)))
-    checkpoint.save(small_model(kind), Path(folder) / "model")
+    storage.save(small_model(kind), Path(folder) / "model")
 
 
 def killed_while_saving(folder, n, kind) -> bool:
@@ -193,11 +195,11 @@ def test_a_model_is_whole_or_not_there_wherever_saving_is_killed(tmp_path, kind)
         killed = killed_while_saving(folder, n, kind)
         place = folder / "model"
         if place.exists() and any(place.iterdir()):
-            artifact.validate(place, "max")
-            checkpoint.load(place)
+            model_directory.validate(place, "max")
+            storage.load(place)
         elif killed:
-            checkpoint.save(small_model(kind), place)
-            artifact.validate(place, "max")
+            storage.save(small_model(kind), place)
+            model_directory.validate(place, "max")
     assert n > 6
 
 
@@ -206,9 +208,11 @@ def test_a_model_that_cannot_be_saved_leaves_nothing(model, tmp_path, monkeypatc
     def fail(*arguments):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(checkpoint.os, "fsync", fail)
-    with pytest.raises(artifact.ArtifactError, match=f"cannot be written .*{os.strerror(number)}"):
-        checkpoint.save(model, tmp_path / "model")
+    monkeypatch.setattr(storage.os, "fsync", fail)
+    with pytest.raises(
+        model_directory.ArtifactError, match=f"cannot be written .*{os.strerror(number)}"
+    ):
+        storage.save(model, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 

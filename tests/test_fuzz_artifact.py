@@ -21,8 +21,8 @@ from model_files import (
     write_header,
 )
 
-from q2_aam.core import checkpoint
-from q2_aam.core.spec import KINDS
+from q2_aam.core.artifact import storage
+from q2_aam.core.model.specification import KINDS
 
 FILES = ("config.json", "weights.safetensors", "history.tsv")
 
@@ -42,8 +42,8 @@ def models(tmp_path_factory):
     made = {}
     for kind in KINDS:
         directory = tmp_path_factory.mktemp("fuzz") / kind
-        checkpoint.save(small_model(kind), directory)
-        made[kind] = (read_files(directory), checkpoint.load(directory))
+        storage.save(small_model(kind), directory)
+        made[kind] = (read_files(directory), storage.load(directory))
     return made
 
 

@@ -28,8 +28,9 @@ sys.addaudithook(forbid)
 DATA = """
 import tempfile
 from pathlib import Path
-from q2_aam.core import api, checkpoint
-from q2_aam.core.simulate import SimulationConfig, simulate
+from q2_aam.core import api
+from q2_aam.core.artifact import storage
+from q2_aam.core.data.simulate import SimulationConfig, simulate
 
 folder = Path(tempfile.mkdtemp())
 data = simulate(SimulationConfig(n_samples=24, n_features=40, n_bp=40, depth=200, seed=1))
@@ -43,8 +44,8 @@ ACTIONS = {
 encoder = api.pretrain(data.table, tree, **options)
 regressor = api.train_regressor(data.table, data.metadata["age"], encoder=encoder, **options)
 classifier = api.train_classifier(data.table, data.metadata["site"], phylogeny=tree, **options)
-checkpoint.save(regressor, folder / "model")
-api.predict_regression(data.table, checkpoint.load(folder / "model"))
+storage.save(regressor, folder / "model")
+api.predict_regression(data.table, storage.load(folder / "model"))
 api.predict_classification(data.table, classifier)
 """,
     "the-actions-of-qiime2": """
@@ -121,7 +122,7 @@ def test_the_watch_notices_a_network(program):
     "program",
     [
         "import q2_aam.plugin_setup",
-        "import q2_aam.core.api, q2_aam.core.checkpoint",
+        "import q2_aam.core.api, q2_aam.core.artifact.storage",
         "import qiime2.sdk; qiime2.sdk.PluginManager()",
     ],
 )

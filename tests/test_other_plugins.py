@@ -8,11 +8,11 @@ import qiime2
 import skbio
 from qiime2.plugins import aam, feature_table, metadata, sample_classifier
 
-from q2_aam import _examples
+from q2_aam.registration import examples
 
 
 def column(name):
-    return _examples.sample_metadata().get_column(name)
+    return examples.sample_metadata().get_column(name)
 
 
 def is_page(results):
@@ -23,23 +23,23 @@ def is_page(results):
 @pytest.fixture(scope="module")
 def scores():
     return aam.methods.score_regression(
-        _examples.predicted_ages(), column("age"), groups=column("site")
+        examples.predicted_ages(), column("age"), groups=column("site")
     ).scores
 
 
 @pytest.fixture(scope="module")
 def importance():
-    return aam.methods.importance(_examples.table(), _examples.classifier(), max_features=5)
+    return aam.methods.importance(examples.table(), examples.classifier(), max_features=5)
 
 
 @pytest.mark.parametrize(
     ("result", "columns"),
     [
-        (_examples.encoder, {"train/unifrac_loss", "val/nuc_accuracy"}),
-        (_examples.regressor, {"val/mae", "val/r2"}),
-        (_examples.predicted_ages, {"age"}),
-        (_examples.predicted_sites, {"site"}),
-        (_examples.site_probabilities, {"gut", "oral", "skin"}),
+        (examples.encoder, {"train/unifrac_loss", "val/nuc_accuracy"}),
+        (examples.regressor, {"val/mae", "val/r2"}),
+        (examples.predicted_ages, {"age"}),
+        (examples.predicted_sites, {"site"}),
+        (examples.site_probabilities, {"gut", "oral", "skin"}),
         ("scores", {"group", "n_samples", "r2", "r2_low"}),
     ],
 )
@@ -51,28 +51,28 @@ def test_results_are_tabulated(result, columns, request):
 
 
 def test_predictions_are_merged_with_other_metadata():
-    predicted = _examples.site_probabilities().view(qiime2.Metadata)
-    merged = predicted.merge(_examples.sample_metadata())
+    predicted = examples.site_probabilities().view(qiime2.Metadata)
+    merged = predicted.merge(examples.sample_metadata())
     assert merged.id_count == 60
     assert is_page(metadata.visualizers.tabulate(merged))
 
 
 def test_scatterplot():
-    predicted = _examples.predicted_ages()
+    predicted = examples.predicted_ages()
     assert is_page(sample_classifier.visualizers.scatterplot(predicted, column("age")))
 
 
-@pytest.mark.parametrize("probabilities", [None, _examples.site_probabilities])
+@pytest.mark.parametrize("probabilities", [None, examples.site_probabilities])
 def test_confusion_matrix(probabilities):
     page = sample_classifier.visualizers.confusion_matrix(
-        _examples.predicted_sites(), column("site"), probabilities and probabilities()
+        examples.predicted_sites(), column("site"), probabilities and probabilities()
     )
     assert is_page(page)
 
 
 def test_heatmap(importance):
     made = sample_classifier.pipelines.heatmap(
-        _examples.table(), importance.importance, sample_metadata=column("site"), feature_count=7
+        examples.table(), importance.importance, sample_metadata=column("site"), feature_count=7
     )
     assert is_page([made.heatmap])
     assert made.filtered_table.view(biom.Table).shape[0] == 7
@@ -80,24 +80,24 @@ def test_heatmap(importance):
 
 def test_emperor_after_pcoa():
     emperor = pytest.importorskip("qiime2.plugins.emperor")
-    distances = aam.methods.embed(_examples.table(), _examples.encoder()).distances
+    distances = aam.methods.embed(examples.table(), examples.encoder()).distances
     found = skbio.stats.ordination.pcoa(distances.view(skbio.DistanceMatrix))
     pcoa = qiime2.Artifact.import_data("PCoAResults", found)
-    assert is_page(emperor.visualizers.plot(pcoa, _examples.sample_metadata()))
+    assert is_page(emperor.visualizers.plot(pcoa, examples.sample_metadata()))
 
 
 def test_pcoa_and_group_significance():
     diversity = pytest.importorskip("qiime2.plugins.diversity")
-    distances = aam.methods.embed(_examples.table(), _examples.encoder()).distances
+    distances = aam.methods.embed(examples.table(), examples.encoder()).distances
     assert str(diversity.methods.pcoa(distances).pcoa.type) == "PCoAResults"
     assert is_page(diversity.visualizers.beta_group_significance(distances, column("site")))
 
 
 def test_samples_are_filtered_by_predictions():
-    predicted = _examples.predicted_ages().view(pd.Series)
+    predicted = examples.predicted_ages().view(pd.Series)
     kept = feature_table.methods.filter_samples(
-        _examples.table(),
-        metadata=_examples.predicted_ages().view(qiime2.Metadata),
+        examples.table(),
+        metadata=examples.predicted_ages().view(qiime2.Metadata),
         where=f"age > {float(np.median(predicted))!r}",
     ).filtered_table
     expected = predicted.index[predicted > np.median(predicted)]
@@ -107,7 +107,7 @@ def test_samples_are_filtered_by_predictions():
 def test_features_are_filtered_by_importance(importance):
     values = importance.importance.view(pd.DataFrame)["importance"]
     kept = feature_table.methods.filter_features(
-        _examples.table(),
+        examples.table(),
         metadata=importance.importance.view(qiime2.Metadata),
         where="importance > 0",
     ).filtered_table
@@ -116,7 +116,7 @@ def test_features_are_filtered_by_importance(importance):
 
 
 def test_tables_of_a_pipeline_are_filtered_and_summarized():
-    made = aam.pipelines.regress_samples(_examples.table(), column("age"), **_examples.SMALL)
+    made = aam.pipelines.regress_samples(examples.table(), column("age"), **examples.SMALL)
     more = feature_table.methods.filter_samples(made.training_table, min_frequency=200)
     assert more.filtered_table.view(biom.Table).shape[1] < 48
     whole = feature_table.methods.merge([made.training_table, made.test_table]).merged_table

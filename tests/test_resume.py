@@ -11,8 +11,8 @@ import pytest
 import torch
 from training_process import REFUSED, AtFileOperation, Job, SignalAtBatch, end_unless, same_result
 
-from q2_aam.core import checkpoint
-from q2_aam.core.rundir import INTERRUPTED
+from q2_aam.core.artifact import storage
+from q2_aam.core.training.loop.run_directory import INTERRUPTED
 
 KINDS = {
     "pretrain": {},
@@ -104,7 +104,7 @@ def test_a_run_killed_in_every_epoch_ends_like_an_unbroken_one(unbroken, tmp_pat
     job = Job(tmp_path, action, options, SignalAtBatch(3, signal.SIGKILL))
     expected = unbroken(action, options)
     ends = list(takewhile(lambda code: code != 0, (job.finish() for _ in range(12))))
-    assert ends == [-signal.SIGKILL] * (len(checkpoint.load(expected).history) - 1)
+    assert ends == [-signal.SIGKILL] * (len(storage.load(expected).history) - 1)
     assert job.log.count("Taking up the run") == len(ends)
     assert not same_result(job.model, expected)
 

@@ -13,9 +13,10 @@ import pytest
 import qiime2
 from event_files import hyperparameters, metrics_of_hyperparameters, read, read_model, scalars
 
-from q2_aam._formats import AAMModelDirectoryFormat
-from q2_aam.core import api, checkpoint
-from q2_aam.core.callbacks import History
+from q2_aam.core import api
+from q2_aam.core.artifact import storage
+from q2_aam.core.training.loop.callbacks import History
+from q2_aam.types.model_format import AAMModelDirectoryFormat
 
 LOSSES = ["total_loss", "target_loss", "unifrac_loss", "nuc_loss", "count_loss"]
 OF_REGRESSION = ["mae", "mse", "r2"]
@@ -135,7 +136,7 @@ def test_hyperparameters_are_all_options(readers, models, action):
 def test_artifact_has_event_files_and_history(models, tmp_path):
     """What a user gets who exports the model and starts TensorBoard on it."""
     directory = AAMModelDirectoryFormat()
-    checkpoint.save(models["train_regressor"], str(directory))
+    storage.save(models["train_regressor"], str(directory))
     artifact = qiime2.Artifact.import_data("AAMModel[SequenceRegressor]", directory)
     artifact.export_data(str(tmp_path / "exported"))
     values = scalars(read(tmp_path / "exported" / "tensorboard"))

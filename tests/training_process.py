@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 
-from q2_aam.core import api, checkpoint
-from q2_aam.core.simulate import SimulationConfig, simulate
-from q2_aam.core.training import TrainingModule
+from q2_aam.core import api
+from q2_aam.core.artifact import storage
+from q2_aam.core.data.simulate import SimulationConfig, simulate
+from q2_aam.core.training.loop.lightning_module import TrainingModule
 
 REFUSED = 3
 OPTIONS = {
@@ -31,7 +32,7 @@ OPTIONS = {
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate"}
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["q2_aam.core.api", "q2_aam.core.simulate"])
+_processes.set_forkserver_preload(["q2_aam.core.api", "q2_aam.core.data.simulate"])
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def work(job: Job) -> None:
     except ValueError as error:
         (job.folder / "refusal.txt").write_text(str(error))
         sys.exit(REFUSED)
-    checkpoint.save(model, job.model)
+    storage.save(model, job.model)
 
 
 def train(job: Job):
@@ -194,7 +195,7 @@ def end_unless(process, happened, polls: int = 100_000) -> None:
 
 def same_result(a: Path, b: Path) -> list[str]:
     """Name what differs between two saved models: weights bit by bit, and the history."""
-    first, second = checkpoint.load(a), checkpoint.load(b)
+    first, second = storage.load(a), storage.load(b)
     differing = [
         name
         for name, value in first.weights.items()

@@ -1,1 +1,1 @@
-"""The training core: plain Python on tables, trees and models; knows nothing of QIIME 2."""
+"""The core: tables, trees and metadata in, models and numbers out. It never imports QIIME 2."""

@@ -2,7 +2,7 @@
 
 A feature table is a `biom.Table`, a phylogeny the path of a Newick file, sequences a mapping or
 the path of a FASTA file, a metadata column a `pandas.Series`. Options are those of
-`q2_aam.core.config`, by name. Nothing here needs QIIME 2.
+`q2_aam.core.options.config`, by name. Nothing here needs QIIME 2.
 """
 
 import logging
@@ -14,24 +14,25 @@ import pandas as pd
 import skbio
 import torch
 
-from q2_aam.core import inference, quantiles
-from q2_aam.core.checkpoint import SavedModel
-from q2_aam.core.config import ModelConfig, Settings
-from q2_aam.core.device import choose_device
-from q2_aam.core.losses import Objective, fine_tuning_objective
-from q2_aam.core.metadata import check_numbers, warn_if_few, with_values
-from q2_aam.core.model import build
-from q2_aam.core.options import OptionError
-from q2_aam.core.prepare import (
+from q2_aam.core.artifact.storage import SavedModel
+from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
+from q2_aam.core.data.sample_table import SampleTable, rarefy, sample_table, warn_of_other_lengths
+from q2_aam.core.data.target import CategoricalTarget, NumericTarget
+from q2_aam.core.model import inference
+from q2_aam.core.model.predictor import build
+from q2_aam.core.model.specification import CLASSIFIER, ENCODER, FINE_TUNING, REGRESSOR, ModelSpec
+from q2_aam.core.options import quantile_levels
+from q2_aam.core.options.config import ModelConfig, Settings
+from q2_aam.core.options.option import OptionError
+from q2_aam.core.training.devices import choose_device
+from q2_aam.core.training.objective.losses import Objective, fine_tuning_objective
+from q2_aam.core.training.preparation.prepared_run import (
     drop_missing_features,
     prepare_phylogeny,
     prepare_run,
     prepare_samples,
 )
-from q2_aam.core.run import Monitor, Start, identity, train_model
-from q2_aam.core.spec import CLASSIFIER, ENCODER, FINE_TUNING, REGRESSOR, ModelSpec
-from q2_aam.core.table import SampleTable, rarefy, sample_table, warn_of_other_lengths
-from q2_aam.core.target import CategoricalTarget, NumericTarget
+from q2_aam.core.training.run import Monitor, Start, identity, train_model
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +238,7 @@ def predict_quantiles(
         )
     samples = samples_for(model, table, sequences)
     learnt = inference.predict_quantiles(module_of(model, device), samples, spec.data).numpy()
-    values, columns = spec.target.to_units(learnt), quantiles.names(spec.quantiles)
+    values, columns = spec.target.to_units(learnt), quantile_levels.names(spec.quantiles)
     return pd.DataFrame(values, index=_ids(samples), columns=columns)
 
 

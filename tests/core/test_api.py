@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from q2_aam.core import api, inference, training
-from q2_aam.core.simulate import SimulationConfig, simulate
+from q2_aam.core import api
+from q2_aam.core.data.simulate import SimulationConfig, simulate
+from q2_aam.core.model import inference
+from q2_aam.core.training.loop import lightning_module
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +201,7 @@ def test_freeze_base_encodes_asvs_once(simulated, options, encoder, monkeypatch,
         encoded.append(arguments[1])
         return inference.encode_asvs(*arguments, **named)
 
-    monkeypatch.setattr(training, "encode_asvs", counted)
+    monkeypatch.setattr(lightning_module, "encode_asvs", counted)
     api.train_regressor(
         simulated.table, simulated.metadata["age"], encoder=encoder, freeze_base=freeze,
         **{**options, "epochs": 3},

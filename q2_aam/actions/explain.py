@@ -1,0 +1,69 @@
+"""The actions that look into a model: QIIME 2 views in, one call of the core, views out."""
+
+import biom
+import pandas as pd
+import qiime2
+import skbio
+from q2_types.feature_data import DNAFASTAFormat
+
+from q2_aam.actions.methods import _load, _path, _reporting
+from q2_aam.types.model_format import AAMModelDirectoryFormat
+
+
+def embed(
+    table: biom.Table,
+    model: AAMModelDirectoryFormat,
+    sequences: DNAFASTAFormat = None,
+    device: str = "auto",
+) -> (pd.DataFrame, skbio.DistanceMatrix):
+    """Embed samples, and predict distances among them."""
+    from q2_aam.core.explain import importance
+
+    with _reporting():
+        return importance.embed(table, _load(model), sequences=_path(sequences), device=device)
+
+
+def embed_features(
+    model: AAMModelDirectoryFormat,
+    table: biom.Table = None,
+    sequences: DNAFASTAFormat = None,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Embed ASVs by themselves."""
+    from q2_aam.core.explain import importance
+
+    with _reporting():
+        return importance.embed_features(
+            _load(model), table=table, sequences=_path(sequences), device=device
+        )
+
+
+def importance(
+    table: biom.Table,
+    model: AAMModelDirectoryFormat,
+    sequences: DNAFASTAFormat = None,
+    groups: qiime2.CategoricalMetadataColumn = None,
+    missing_samples: str = "error",
+    method: str = "occlusion",
+    target_class: str = None,  # noqa: RUF013 - QIIME 2 takes no union here
+    max_features: int = 100,
+    steps: int = 32,
+    device: str = "auto",
+) -> (pd.DataFrame, pd.DataFrame, biom.Table):
+    """Find the ASVs that drive predictions."""
+    from q2_aam.core.explain import importance
+
+    with _reporting():
+        found = importance.importance(
+            table,
+            _load(model),
+            sequences=_path(sequences),
+            groups=None if groups is None else groups.to_series(),
+            missing_samples=missing_samples,
+            method=method,
+            target_class=target_class,
+            max_features=max_features,
+            steps=steps,
+            device=device,
+        )
+    return found.importance, found.mean_effects, found.sample_effects

@@ -1,0 +1,185 @@
+"""Predictions of several models put together, and their scores as an artifact.
+
+The scores are a table: one row for all samples and one for each group of them.
+"""
+
+import numpy as np
+import pandas as pd
+import qiime2
+from q2_sample_classifier import PredictionsDirectoryFormat
+from qiime2.plugin import SemanticType, TextFileFormat, ValidationError
+from qiime2.plugin import model as qiime2_model
+
+AAMScores = SemanticType("AAMScores")
+
+ALL = "all samples"
+GROUP, N_SAMPLES = "group", "n_samples"
+
+
+class AAMScoresFormat(TextFileFormat):
+    """Tab-separated: 'id', 'group' and 'n_samples', then a column a score."""
+
+    def _validate_(self, level):
+        try:
+            table = _read_scores(self)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise ValidationError(f"The scores in {self} are no table of text: {error}") from error
+        expected = [GROUP, N_SAMPLES]
+        if table.empty or list(table.columns[:2]) != expected or not table.index.is_unique:
+            raise ValidationError(
+                f"The scores in {self} must have an id a row and the columns "
+                f"{', '.join(expected)}, then scores; found {len(table)} rows with the columns "
+                f"{', '.join(map(str, table.columns[:5]))}."
+            )
+        for name in table.columns[1:]:
+            if not pd.api.types.is_numeric_dtype(table[name]):
+                raise ValidationError(f"Column '{name}' of the scores in {self} has text in it.")
+
+
+AAMScoresDirectoryFormat = qiime2_model.SingleFileDirectoryFormat(
+    "AAMScoresDirectoryFormat", "scores.tsv", AAMScoresFormat
+)
+
+
+def _read_scores(scores: AAMScoresFormat) -> pd.DataFrame:
+    # Groups are names, even where they look like numbers or like missing values.
+    table = pd.read_csv(
+        str(scores),
+        sep="\t",
+        dtype={"id": str, GROUP: str},
+        keep_default_na=False,
+        na_values=[""],
+        float_precision="round_trip",
+    )
+    if "id" not in table:
+        raise ValueError("there is no column 'id'")
+    return table.set_index("id")
+
+
+def write_scores(table: pd.DataFrame) -> AAMScoresFormat:
+    """Write scores to a file."""
+    written = AAMScoresFormat()
+    table.to_csv(str(written), sep="\t", index_label="id")
+    return written
+
+
+def read_scores(scores: AAMScoresFormat) -> pd.DataFrame:
+    """Read scores from a file."""
+    return _read_scores(scores)
+
+
+def show_scores(scores: AAMScoresFormat) -> qiime2.Metadata:
+    """Show scores wherever QIIME 2 takes metadata."""
+    table = _read_scores(scores)
+    return qiime2.Metadata(table.astype(dict.fromkeys(table.columns[1:], float)))
+
+
+def merge_predictions(predictions: PredictionsDirectoryFormat) -> PredictionsDirectoryFormat:
+    """Put the predictions of several models together."""
+    # As text: as numbers, class names such as '01' would not come back. QIIME 2 gives a list of
+    # what the annotation says.
+    tables = [_read_text(each) for each in predictions]
+    merged = pd.concat([table.set_axis(tables[0].columns, axis=1) for table in tables])
+    _check_once(merged.index)
+    directory = PredictionsDirectoryFormat()
+    merged.to_csv(str(directory.path / "predictions.tsv"), sep="\t")
+    return directory
+
+
+def _read_text(directory: PredictionsDirectoryFormat) -> pd.DataFrame:
+    path = str(directory.path / "predictions.tsv")
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False).pipe(
+        lambda table: table.set_index(table.columns[0])
+    )
+
+
+def merge_probabilities(probabilities: pd.DataFrame) -> pd.DataFrame:
+    """Put the probabilities of several models together."""
+    tables = list(probabilities)
+    classes = sorted({name for table in tables for name in table.columns})
+    merged = pd.concat(tables).reindex(columns=classes).fillna(0.0)
+    _check_once(merged.index)
+    return merged
+
+
+def _check_once(sample_ids: pd.Index) -> None:
+    if not sample_ids.is_unique:
+        twice = sample_ids[sample_ids.duplicated()]
+        raise ValueError(
+            f"{len(set(twice))} samples, such as '{twice[0]}', are predicted more than once; "
+            "merge predictions of different samples."
+        )
+
+
+def score_regression(
+    predictions: pd.Series,
+    metadata: qiime2.NumericMetadataColumn,
+    groups: qiime2.CategoricalMetadataColumn = None,
+    missing_samples: str = "error",
+    random_seed: int = 0,
+) -> pd.DataFrame:
+    """Score predictions of a numeric column."""
+    from q2_aam.core.data.metadata import with_values
+    from q2_aam.core.evaluation.scores import regression_scores
+
+    true = with_values(list(predictions.index), metadata.to_series(), missing_samples)
+
+    def scores_of(ids):
+        return regression_scores(true[ids], predictions[ids], random_seed)
+
+    return _table(true.index, _groups_of(true.index, groups), scores_of)
+
+
+def score_classification(
+    predictions: pd.Series,
+    probabilities: pd.DataFrame,
+    metadata: qiime2.CategoricalMetadataColumn,
+    groups: qiime2.CategoricalMetadataColumn = None,
+    missing_samples: str = "error",
+    random_seed: int = 0,
+) -> pd.DataFrame:
+    """Score predictions of a categorical column."""
+    from q2_aam.core.data.metadata import with_values
+    from q2_aam.core.evaluation.scores import classification_scores
+    from q2_aam.pages.classification import class_names
+
+    true = with_values(list(predictions.index), metadata.to_series(), missing_samples).astype(str)
+    absent = true.index.difference(probabilities.index)
+    if len(absent):
+        raise ValueError(
+            f"{len(absent)} of the {len(true)} predicted samples, such as '{absent[0]}', have no "
+            "probabilities; give both outputs of one predict-classification."
+        )
+    chances = probabilities.loc[true.index]
+    predicted = class_names(predictions[true.index], chances)
+
+    def scores_of(ids):
+        report = classification_scores(
+            true[ids].tolist(), predicted[ids].tolist(), chances.loc[ids], random_seed
+        )
+        return report.overall
+
+    return _table(true.index, _groups_of(true.index, groups), scores_of)
+
+
+def _groups_of(sample_ids: pd.Index, groups) -> dict[str, pd.Index]:
+    if groups is None:
+        return {}
+    names = groups.to_series().reindex(sample_ids).dropna()
+    return {name: members.index for name, members in names.groupby(names)}
+
+
+def _table(everyone: pd.Index, groups: dict[str, pd.Index], scores_of) -> pd.DataFrame:
+    rows = []
+    for name, ids in [*groups.items(), (ALL, everyone)]:
+        scores = scores_of(ids)
+        row = {GROUP: name, N_SAMPLES: len(ids)}
+        row |= {score: found.value for score, found in scores.items()}
+        for score, found in scores.items():
+            row |= {f"{score}_low": found.low, f"{score}_high": found.high}
+        rows.append(row)
+    # Names of groups need not be ids that metadata can have.
+    width = len(str(len(groups)))
+    ids = [*(f"group{i + 1:0{width}d}" for i in range(len(groups))), "all"]
+    table = pd.DataFrame(rows, index=pd.Index(ids, name="id"))
+    return table.replace([np.inf, -np.inf], np.nan)

@@ -1,0 +1,50 @@
+"""The visualizers: QIIME 2 views in, a page out that needs no network."""
+
+import pandas as pd
+import qiime2
+
+from q2_aam.types.model_format import AAMModelDirectoryFormat
+
+
+def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None:
+    """Show how models were trained."""
+    from q2_aam.pages import frame, training
+
+    # QIIME 2 gives a list of what the annotation says.
+    frame.write(training.page(training.read([str(model) for model in models])), output_dir)
+
+
+def evaluate_regression(
+    output_dir: str,
+    predictions: pd.Series,
+    metadata: qiime2.NumericMetadataColumn,
+    groups: qiime2.CategoricalMetadataColumn = None,
+    missing_samples: str = "error",
+    random_seed: int = 0,
+    intervals: pd.DataFrame = None,
+) -> None:
+    """Compare predicted with true values of a numeric column."""
+    from q2_aam.pages import frame, regression
+
+    by_group = None if groups is None else groups.to_series()
+    page = regression.page(
+        predictions, metadata.to_series(), by_group, missing_samples, random_seed, intervals
+    )
+    frame.write(page, output_dir)
+
+
+def evaluate_classification(
+    output_dir: str,
+    predictions: pd.Series,
+    probabilities: pd.DataFrame,
+    metadata: qiime2.CategoricalMetadataColumn,
+    missing_samples: str = "error",
+    random_seed: int = 0,
+) -> None:
+    """Compare predicted with true classes."""
+    from q2_aam.pages import classification, frame
+
+    page = classification.page(
+        predictions, probabilities, metadata.to_series(), missing_samples, random_seed
+    )
+    frame.write(page, output_dir)

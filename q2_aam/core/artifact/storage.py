@@ -1,0 +1,180 @@
+"""The only reader and writer of model directories."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import q2_aam
+from q2_aam.core.artifact import history_file, model_directory
+from q2_aam.core.artifact.model_directory import ArtifactError, SavedConfig
+from q2_aam.core.model.specification import ModelSpec
+
+PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "safetensors")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what makes a model here and now, by name."""
+    versions = {"q2_aam": q2_aam.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions
+
+
+@dataclass(eq=False)
+class SavedModel:
+    """A trained model as it is kept.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What it is.
+    weights : dict of str to Tensor
+        Its state dictionary.
+    history : pandas.DataFrame
+        One row an epoch: 'epoch', then losses, metrics, learning rate and seconds.
+    event_files : dict of str to bytes or Path
+        TensorBoard's files by name, as their content or as where they are. A loaded model has
+        paths into the directory it came from, since nothing here reads them.
+    versions : dict of str to str
+        Packages that made it.
+    """
+
+    spec: ModelSpec
+    weights: Mapping[str, torch.Tensor]
+    history: pd.DataFrame
+    event_files: Mapping[str, bytes | Path] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=package_versions)
+
+
+def save(model: SavedModel, directory: str | Path) -> None:
+    """Write a model so that it is either whole under its name or not there.
+
+    Everything is written to a hidden directory beside, checked, flushed to the disk and then
+    renamed.
+
+    Parameters
+    ----------
+    model : SavedModel
+    directory : path
+        New or empty.
+
+    Raises
+    ------
+    ArtifactError
+        If the directory is not empty or cannot be written, or the model is not sound: tensors
+        that its specification does not imply, or values that are not finite.
+    """
+    directory = Path(directory).resolve()
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise ArtifactError(f"{directory} exists and is not an empty directory; choose another")
+    partial = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.mkdir(parents=True)
+        _write(model, partial)
+        model_directory.validate(partial)
+        _put_in_place(partial, directory)
+    except ArtifactError as error:
+        raise ArtifactError(f"The model cannot be saved: {error}") from error
+    except OSError as error:
+        raise ArtifactError(
+            f"The model cannot be written to {directory}: {error.strerror}"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def load(directory: str | Path) -> SavedModel:
+    """Read a model after checking all of it; nothing in it is executed or unpickled.
+
+    Parameters
+    ----------
+    directory : path
+        As `save` or an older release wrote it.
+
+    Returns
+    -------
+    SavedModel
+        With weights in memory, on the processor.
+
+    Raises
+    ------
+    ArtifactError
+        If the directory is not that of a sound model.
+    """
+    directory = Path(directory)
+    try:
+        saved = model_directory.validate(directory)
+        table = model_directory.read_history(directory)
+        mapped = load_file(directory / model_directory.WEIGHTS)
+    except (ArtifactError, SafetensorError) as error:
+        raise ArtifactError(f"The model in {directory} cannot be used: {error}") from error
+    # Mapped tensors would follow the file when it is changed or removed.
+    weights = {name: tensor.clone() for name, tensor in mapped.items()}
+    events = model_directory.event_files(directory)
+    return SavedModel(saved.spec, weights, table, events, saved.versions)
+
+
+def _write(model: SavedModel, directory: Path) -> None:
+    """Write the files, the configuration with the others' checksums last."""
+    weights = {name: _plain(tensor) for name, tensor in sorted(model.weights.items())}
+    weights_path, history_path = (
+        directory / model_directory.WEIGHTS,
+        directory / model_directory.HISTORY,
+    )
+    save_file(weights, weights_path)
+    history_path.write_bytes(history_file.render(model.history))
+    # safetensors writes for its user alone, whatever the umask says.
+    weights_path.chmod(history_path.stat().st_mode & 0o777)
+    _write_events(model.event_files, directory / model_directory.EVENTS)
+    checksums = {p.name: model_directory.file_checksum(p) for p in (weights_path, history_path)}
+    config = SavedConfig(model.spec, model.versions, checksums)
+    (directory / model_directory.CONFIG).write_bytes(config.render())
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy a tensor out of any view and off any device: safetensors refuses shared memory."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _write_events(event_files: Mapping[str, bytes | Path], folder: Path) -> None:
+    for name, content in event_files.items():
+        if not re.fullmatch(model_directory.EVENT_FILE, name):
+            raise ArtifactError(f"{name!r} is not the name of a TensorBoard event file")
+        folder.mkdir(exist_ok=True)
+        if isinstance(content, bytes):
+            (folder / name).write_bytes(content)
+        else:
+            shutil.copyfile(content, folder / name)
+
+
+def _put_in_place(partial: Path, directory: Path) -> None:
+    """Flush all to the disk, then give it its name."""
+    for path in [*partial.rglob("*"), partial]:
+        _flush(path)
+    if directory.exists():
+        partial.chmod(directory.stat().st_mode & 0o7777)
+        directory.rmdir()
+    partial.rename(directory)
+    _flush(directory.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

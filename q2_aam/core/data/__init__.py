@@ -1,0 +1,1 @@
+"""What a model reads: sequences, sample tables, metadata, targets, mini-batches, simulations."""

@@ -1,0 +1,348 @@
+"""Samples, their ASV counts and the ASVs' sequences, ready for the model (torch-free)."""
+
+import logging
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import csr_matrix, vstack
+
+from q2_aam.core.data import nucleotides
+
+log = logging.getLogger(__name__)
+
+MAX_COUNT = 2**31 - 1
+MAX_DRAWN_FROM = 10**9
+"""Reads below which numpy draws from a multivariate hypergeometric distribution."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampleTable:
+    """Counts of ASVs in samples, with the ASVs' sequences as tokens.
+
+    Features are in the order of their sequences (then ids), whatever their order in the input, so
+    nothing downstream depends on it.
+
+    Parameters
+    ----------
+    counts : csr_matrix of shape (n_samples, n_features), dtype int64
+        Reads; no stored zeros, indices sorted.
+    sample_ids, feature_ids : tuple of str
+        Row and column names.
+    tokens : ndarray of shape (n_features, L), dtype uint8
+        Encoded sequences, padded with zeros to the longest.
+    """
+
+    counts: csr_matrix
+    sample_ids: tuple[str, ...]
+    feature_ids: tuple[str, ...]
+    tokens: np.ndarray
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples."""
+        return len(self.sample_ids)
+
+    @property
+    def depths(self) -> np.ndarray:
+        """Reads of each sample, of shape (n_samples,)."""
+        return np.asarray(self.counts.sum(axis=1)).ravel()
+
+    @property
+    def richness(self) -> np.ndarray:
+        """Distinct ASVs of each sample, of shape (n_samples,)."""
+        return np.diff(self.counts.indptr)
+
+    @property
+    def read_lengths(self) -> np.ndarray:
+        """Nucleotides of each ASV, of shape (n_features,)."""
+        return (self.tokens != nucleotides.PAD).sum(axis=1)
+
+    def take(self, rows: Iterable[int]) -> "SampleTable":
+        """Keep the samples at these row numbers, in this order; features stay as they are."""
+        rows = np.asarray(list(rows), dtype=np.int64)
+        ids = tuple(self.sample_ids[i] for i in rows)
+        return replace(self, counts=self.counts[rows], sample_ids=ids)
+
+    def select(self, sample_ids: Iterable[str]) -> "SampleTable":
+        """Keep these samples, in this order."""
+        row_of = {name: i for i, name in enumerate(self.sample_ids)}
+        return self.take(row_of[name] for name in sample_ids)
+
+    def observed(self) -> "SampleTable":
+        """Drop the features that no sample has."""
+        seen = np.unique(self.counts.indices)
+        if len(seen) == len(self.feature_ids):
+            return self
+        counts = self.counts[:, seen]
+        counts.sort_indices()
+        ids = tuple(self.feature_ids[i] for i in seen)
+        return replace(self, counts=counts, feature_ids=ids, tokens=self.tokens[seen])
+
+    def without(self, feature_ids: Iterable[str]) -> "SampleTable":
+        """Drop these features and their reads."""
+        dropped = set(feature_ids)
+        kept = [i for i, name in enumerate(self.feature_ids) if name not in dropped]
+        ids = tuple(self.feature_ids[i] for i in kept)
+        return replace(
+            self, counts=self.counts[:, kept], feature_ids=ids, tokens=self.tokens[kept]
+        )
+
+
+def stack(first: SampleTable, second: SampleTable) -> SampleTable:
+    """Put the samples of two tables of the same features under each other.
+
+    Raises
+    ------
+    ValueError
+        If the features are not the same.
+    """
+    if first.feature_ids != second.feature_ids:
+        raise ValueError("Only tables of the same features can be put under each other.")
+    counts = csr_matrix(vstack([first.counts, second.counts]))
+    return replace(first, counts=counts, sample_ids=first.sample_ids + second.sample_ids)
+
+
+def sample_table(table, sequences: Mapping[str, str] | None, max_bp: int) -> SampleTable:
+    """Bring a feature table and its sequences together.
+
+    Parameters
+    ----------
+    table : biom.Table
+        Counts, features by samples.
+    sequences : mapping of str to str, optional
+        Sequence of each feature; without it the feature ids must be sequences themselves.
+    max_bp : int
+        Nucleotides to keep of each sequence.
+
+    Raises
+    ------
+    ValueError
+        If the table is empty, a count is not a whole number from 0 to 2³¹ - 1, or a feature has
+        no valid sequence.
+    """
+    counts = _checked_counts(table)
+    feature_ids = np.asarray(table.ids("observation"), dtype=object)
+    sample_ids = tuple(str(name) for name in table.ids("sample"))
+    kept = np.flatnonzero(counts.getnnz(axis=0))
+    if not len(kept):
+        raise ValueError(
+            f"The feature table has no reads in any of its {len(sample_ids)} samples; check the "
+            "filters that it went through."
+        )
+    text = _sequences_of([str(feature_ids[i]) for i in kept], sequences)
+    order = sorted(range(len(kept)), key=lambda i: (text[i], str(feature_ids[kept[i]])))
+    kept = kept[order]
+    counts = counts[:, kept]
+    counts.sort_indices()
+    ids = tuple(str(feature_ids[i]) for i in kept)
+    return SampleTable(counts, sample_ids, ids, _encode([text[i] for i in order], ids, max_bp))
+
+
+def _checked_counts(table) -> csr_matrix:
+    values = table.matrix_data.tocsr()
+    if 0 in values.shape:
+        raise ValueError(
+            f"The feature table is empty: it has {values.shape[0]} features and "
+            f"{values.shape[1]} samples."
+        )
+    wrong = ~np.isfinite(values.data) | (values.data < 0) | (values.data != np.floor(values.data))
+    wrong |= values.data > MAX_COUNT
+    if wrong.any():
+        where = values.tocoo()
+        i = np.flatnonzero(wrong)[0]
+        raise ValueError(
+            f"The feature table has {wrong.sum()} values that are no counts, such as "
+            f"{where.data[i]:g} for feature '{table.ids('observation')[where.row[i]]}' in sample "
+            f"'{table.ids('sample')[where.col[i]]}': expected whole numbers from 0 to "
+            f"{MAX_COUNT}; give the table of raw counts, not relative or transformed values."
+        )
+    counts = csr_matrix(values.T.tocsr().astype(np.int64))
+    counts.eliminate_zeros()
+    return counts
+
+
+def _sequences_of(feature_ids, sequences) -> list[str]:
+    if sequences is None:
+        named = [name for name in feature_ids if not nucleotides.is_sequence(name)]
+        if named:
+            raise ValueError(
+                f"{len(named)} of {len(feature_ids)} feature ids are not DNA sequences, such as "
+                f"'{named[0]}', so the model cannot read them: give the sequences of the features "
+                "as well (--i-sequences, FeatureData[Sequence]; DADA2 and Deblur make it beside "
+                "the table)."
+            )
+        return [name.upper().replace("U", "T") for name in feature_ids]
+    missing = [name for name in feature_ids if name not in sequences]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(feature_ids)} features of the table are not among the "
+            f"{len(sequences)} sequences, such as '{missing[0]}': give the sequences that belong "
+            "to this table."
+        )
+    return [str(sequences[name]).upper().replace("U", "T") for name in feature_ids]
+
+
+def _encode(text, feature_ids, max_bp) -> np.ndarray:
+    longest = min(max(len(sequence) for sequence in text), max_bp)
+    tokens = np.zeros((len(text), longest), dtype=np.uint8)
+    for row, (sequence, name) in enumerate(zip(text, feature_ids, strict=True)):
+        try:
+            codes = nucleotides.encode(sequence, max_bp)
+        except ValueError as error:
+            raise ValueError(
+                f"The sequence of feature '{_shorten(name)}' cannot be read: {error}."
+            ) from error
+        tokens[row, : len(codes)] = codes
+    n_cut = sum(len(sequence) > max_bp for sequence in text)
+    if n_cut:
+        log.info("%d of %d sequences are longer than %d nt and cut.", n_cut, len(text), max_bp)
+    return tokens
+
+
+def warn_of_other_lengths(table: SampleTable, shortest: int, longest: int) -> None:
+    """Warn if most reads are clearly shorter or longer than those that a model was trained on.
+
+    Parameters
+    ----------
+    table : SampleTable
+        Samples to predict for; cut to the model's max_bp.
+    shortest, longest : int
+        Nucleotides of the training ASVs, cut in the same way.
+    """
+    lengths = table.read_lengths[table.counts.indices]
+    other = (lengths < 0.9 * shortest) | (lengths > 1.1 * longest)
+    reads, total = table.counts.data[other].sum(), table.counts.data.sum()
+    if reads > total / 2:
+        log.warning(
+            "%.0f%% of the reads are much shorter or longer (such as %d nt) than those that the "
+            "model was trained on (%d to %d nt), so predictions may be poor: use reads of the "
+            "same region and length.",
+            100 * reads / total, np.median(lengths[other]), shortest, longest,
+        )  # fmt: skip
+
+
+def _shorten(name: str, width: int = 60) -> str:
+    return name if len(name) <= width else f"{name[:width]}…"
+
+
+def rarefy(table: SampleTable, depth: int, seed: int, *, keep_shallow: bool = False):
+    """Draw ``depth`` reads without replacement from each sample.
+
+    Each sample's draw depends on the seed, its id and its own counts only, so it is the same in
+    whatever table the sample lies.
+
+    Parameters
+    ----------
+    table : SampleTable
+    depth : int
+        Reads to draw; 0 keeps everything.
+    seed : int
+    keep_shallow : bool
+        Keep samples with fewer reads as they are, instead of leaving them out.
+
+    Returns
+    -------
+    SampleTable
+
+    Raises
+    ------
+    ValueError
+        If no sample is left.
+    """
+    depths = table.depths
+    shallow = np.flatnonzero(depths < max(depth, 1))
+    if keep_shallow:
+        kept, untouched = np.flatnonzero(depths > 0), set(shallow)
+    else:
+        kept, untouched = np.flatnonzero(depths >= max(depth, 1)), set()
+    if not len(kept):
+        raise ValueError(
+            f"No sample is left after rarefaction to {depth} reads: the deepest of "
+            f"{table.n_samples} samples has {int(depths.max(initial=0))}; choose a smaller "
+            "rarefy_depth (--p-rarefy-depth), or 0 for no rarefaction."
+        )
+    _report_shallow(table, shallow, depth, keep_shallow)
+    table = table.take(kept)
+    if depth == 0:
+        return table
+    rows = [
+        _draw(table, i, depth, seed) if kept[i] not in untouched else _row(table, i)
+        for i in range(table.n_samples)
+    ]
+    indptr = np.cumsum([0, *(len(columns) for columns, _ in rows)])
+    columns = np.concatenate([columns for columns, _ in rows])
+    values = np.concatenate([values for _, values in rows])
+    return replace(table, counts=csr_matrix((values, columns, indptr), shape=table.counts.shape))
+
+
+def _row(table, i):
+    span = slice(table.counts.indptr[i], table.counts.indptr[i + 1])
+    return table.counts.indices[span], table.counts.data[span]
+
+
+def _draw(table, i, depth, seed):
+    columns, values = _row(table, i)
+    if values.sum() == depth:
+        return columns, values
+    rng = np.random.default_rng([seed, zlib.crc32(table.sample_ids[i].encode())])
+    if values.sum() < MAX_DRAWN_FROM:
+        drawn = rng.multivariate_hypergeometric(values, depth, method="marginals")
+    else:
+        reads = rng.choice(int(values.sum()), depth, replace=False, shuffle=False)
+        feature = np.searchsorted(np.cumsum(values), reads, side="right")
+        drawn = np.bincount(feature, minlength=len(values))
+    return columns[drawn > 0], drawn[drawn > 0]
+
+
+def _report_shallow(table, shallow, depth, kept):
+    if not len(shallow):
+        return
+    names = ", ".join(table.sample_ids[i] for i in shallow[:10])
+    more = f" and {len(shallow) - 10} more" if len(shallow) > 10 else ""
+    what = "used as they are" if kept and depth else "left out"
+    log.warning(
+        "%d of %d samples have fewer than %d reads and are %s: %s%s.",
+        len(shallow), table.n_samples, max(depth, 1), what, names, more,
+    )  # fmt: skip
+
+
+def split(n: int, test_size: float, seed: int, classes=None) -> tuple[np.ndarray, np.ndarray]:
+    """Divide row numbers into training and validation.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    test_size : float
+        Share of validation samples; at least one where it is above 0 and n allows.
+    seed : int
+    classes : sequence, optional
+        Class of each sample: each class is divided in the same proportion as far as whole
+        samples allow, and keeps at least one sample in training.
+
+    Returns
+    -------
+    train, validation : ndarray of int
+        Sorted and disjoint; together they are all rows.
+    """
+    rng = np.random.default_rng([seed, 0x5EED])
+    n_held = min(max(round(n * test_size), 1), n - 1) if test_size > 0 else 0
+    order = rng.permutation(n)
+    if classes is None or not n_held:
+        return np.sort(order[n_held:]), np.sort(order[:n_held])
+    held = _proportional(order, np.asarray(classes), n_held)
+    return np.setdiff1d(order, held), np.sort(held)
+
+
+def _proportional(order, classes, n_held) -> np.ndarray:
+    """Take about ``n_held`` rows so that each class gives its share, but never its last sample."""
+    share = n_held / len(order)
+    members = [order[classes[order] == name] for name in np.unique(classes)]
+    whole = [min(int(share * len(rows)), len(rows) - 1) for rows in members]
+    rest = [share * len(rows) - n for rows, n in zip(members, whole, strict=True)]
+    spare = [i for i, rows in enumerate(members) if len(rows) - whole[i] > 1]
+    for i in sorted(spare, key=lambda i: -rest[i])[: n_held - sum(whole)]:
+        whole[i] += 1
+    return np.concatenate([rows[:n] for rows, n in zip(members, whole, strict=True)])

@@ -1,0 +1,1 @@
+"""How good predictions are: scores with intervals, ROC and calibration curves."""

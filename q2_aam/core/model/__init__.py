@@ -1,0 +1,1 @@
+"""The network: nucleotide level, sample level, prediction of a target; tensors and spec."""

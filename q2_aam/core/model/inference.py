@@ -1,0 +1,126 @@
+"""Running a model whose weights stand still: each distinct ASV is encoded once.
+
+Shapes: F features of a table, N samples, D embedding width.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
+from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.options.config import DataConfig
+
+ASVS_AT_A_TIME = 64
+SAMPLES_AT_A_TIME = 32
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and gradients off for a while."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def encode_asvs(model: nn.Module, table: SampleTable, *, unseen: bool = False) -> Tensor:
+    """Encode each feature of a table that occurs in its samples.
+
+    Parameters
+    ----------
+    model : SequenceEncoder or SequencePredictor
+    table : SampleTable
+    unseen : bool
+        Encode the features that no sample has, too.
+
+    Returns
+    -------
+    Tensor of shape (F, D), float32
+        On the model's device; rows of features that do not occur are zero. It takes
+        4 · F · D bytes.
+    """
+    encoder = model.base_model.asv_encoder
+    device = encoder.position.device
+    lengths = torch.from_numpy(table.read_lengths)
+    seen = torch.full((len(lengths),), unseen)
+    seen[torch.from_numpy(table.counts.indices).long()] = True
+    features = torch.nonzero(seen).squeeze(1)
+    features = features[lengths[features].argsort(stable=True)]
+    tokens = torch.from_numpy(table.tokens)
+    encoded = torch.zeros(len(lengths), encoder.position.shape[1], device=device)
+    with at_rest(model):
+        for chunk in features.split(ASVS_AT_A_TIME):
+            longest = int(lengths[chunk].max())
+            encoded[chunk.to(device)] = encoder(tokens[chunk, :longest].to(device)).float()
+    return encoded
+
+
+def batches(
+    model: nn.Module, table: SampleTable, data: DataConfig
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Go through all samples of a table, with the embeddings of their ASVs.
+
+    Parameters
+    ----------
+    model : SequenceEncoder or SequencePredictor
+    table : SampleTable
+    data : DataConfig
+        How samples above the token limit are cut.
+
+    Yields
+    ------
+    batch : Batch
+        On the model's device.
+    asvs : Tensor of shape (U, D)
+        What the model takes beside it.
+    """
+    asvs = encode_asvs(model, table)
+    plan = plan_batches(table.richness, SAMPLES_AT_A_TIME)
+    for batch in BatchDataset(table, plan, data):
+        batch = batch.to(asvs.device)
+        yield batch, asvs[batch.asvs]
+
+
+def embed(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
+    """Embed the samples of a table: [N, D], on the processor."""
+    with at_rest(model):
+        return _gather(
+            (batch.rows, model(batch, asvs).embedding)
+            for batch, asvs in batches(model, table, data)
+        )
+
+
+def predict(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
+    """Predict the target of the samples of a table: [N, C], on the processor.
+
+    C is 1 for a learnt value, otherwise there is a probability for each class.
+    """
+    with at_rest(model):
+        return _gather(
+            (batch.rows, model.predict(batch, asvs)) for batch, asvs in batches(model, table, data)
+        )
+
+
+def predict_quantiles(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
+    """Predict the quantiles of the learnt value for the samples of a table: [N, Q].
+
+    On the processor; the model is a `SequencePredictor` that has learnt quantiles.
+    """
+    with at_rest(model):
+        return _gather(
+            (batch.rows, model.predict_quantiles(batch, asvs))
+            for batch, asvs in batches(model, table, data)
+        )
+
+
+def _gather(parts) -> Tensor:
+    """Bring results of batches back into the order of the table."""
+    rows, values = zip(*parts, strict=True)
+    order = torch.cat([part.cpu() for part in rows]).argsort()
+    return torch.cat([part.float().cpu() for part in values])[order]

@@ -1,0 +1,266 @@
+"""The training samples that a model keeps, to compare new samples with.
+
+A transformer maps nearly equal ASVs to nearly equal vectors, while which exact ASV a sample has
+often tells more than what it is related to. So a prediction also rests on how alike a sample is to
+each sample kept, in its ASVs, their abundances and its embedding, and on trees that were grown on
+the ASVs of these samples.
+
+Shapes: B samples in a batch, U distinct ASVs in it, N samples kept, V ASVs of these, C codes of
+the target, D embedding width, T trees, P nodes of them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from q2_aam.core.data.mini_batches import Batch
+from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.model.specification import Neighbourhood
+from q2_aam.core.model.stored_samples import kernel_ridge as regression
+from q2_aam.core.model.stored_samples import similarity
+from q2_aam.core.model.stored_samples.ensemble_weights import mix
+from q2_aam.core.model.stored_samples.extra_trees import Trees, grow
+from q2_aam.core.model.stored_samples.similarity import Composition, Vocabulary
+from q2_aam.core.model.tensor_shapes import N_SCALES
+
+
+class Neighbours(nn.Module):
+    """The samples kept, and how a prediction follows from them.
+
+    All of it is fitted after the training of the model, and has no parameters that a gradient
+    could change.
+
+    Parameters
+    ----------
+    info : Neighbourhood
+        Sizes, and how the codes are combined.
+    embedding_dim : int
+        D.
+    """
+
+    def __init__(self, info: Neighbourhood, embedding_dim: int):
+        super().__init__()
+        self.info = info
+        n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
+        shapes = {
+            "vocabulary": ((info.n_features, info.read_length), torch.uint8),
+            "richness": ((n,), torch.int32),
+            "features": ((info.n_entries,), torch.int32),
+            "roots": ((info.n_entries,), torch.float32),
+            "embeddings": ((n, embedding_dim), torch.float32),
+            "scales": ((N_SCALES,), torch.float32),
+            "dual": ((n, codes), torch.float32),
+            "intercept": ((codes,), torch.float32),
+            "value": ((codes,), torch.float32),
+            "tree_feature": ((info.n_nodes,), torch.int32),
+            "tree_threshold": ((info.n_nodes,), torch.float32),
+            "tree_skip": ((info.n_nodes,), torch.int32),
+            "tree_value": ((info.n_nodes,), torch.float32),
+            "tree_sizes": ((info.n_trees,), torch.int32),
+        }
+        for name, (shape, dtype) in shapes.items():
+            self.register_buffer(name, torch.zeros(shape, dtype=dtype))
+        self._ready: tuple | None = None
+
+    def load_state_dict(self, *args, **kwargs):
+        """Load as any module does; what was derived from the former content is forgotten."""
+        self._ready = None
+        return super().load_state_dict(*args, **kwargs)
+
+    def forward(self, batch: Batch, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict from the samples kept.
+
+        Parameters
+        ----------
+        batch : Batch
+        embedding : Tensor of shape (B, D)
+
+        Returns
+        -------
+        prediction : Tensor of shape (B, C)
+            The learnt value (C = 1) or the probabilities of the classes.
+        known : Tensor of shape (B,)
+            Share of the reads whose ASVs the samples kept have, or nearly so.
+        """
+        tokens, other = batch.tokens.cpu().numpy(), embedding.detach().cpu().numpy()
+        alike, by_trees, known = self._opinions(_counts(batch), tokens, other)
+        said = mix(alike, by_trees, np.full(len(known), self.info.tree_share))
+        return torch.from_numpy(said).to(embedding), torch.from_numpy(known).to(embedding)
+
+    def opinions(self, samples: "Known") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predict for samples (n) whose target need not be known, in each way by itself.
+
+        Returns
+        -------
+        alike, by_trees : ndarray of shape (n, C)
+            What follows from similarities, and what trees say; see `forward`.
+        known : ndarray of shape (n,)
+        """
+        return self._opinions(samples.table.counts, samples.table.tokens, samples.embeddings)
+
+    def _opinions(self, counts, tokens, embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        vocabulary, kept, fitted, trees = self._prepared()
+        composition = Composition.of(counts, vocabulary.find(tokens), len(vocabulary.tokens))
+        others = kept, self.embeddings.double().cpu().numpy()
+        scales = self.scales.double().cpu().numpy()
+        alike = alikeness((composition, embeddings.astype(float)), others, scales)
+        if self.info.classes:
+            said = fitted.shares(alike), trees.shares(composition.roots, fitted.value)
+        else:
+            said = fitted.numbers(alike)[:, None], trees.numbers(composition.roots)[:, None]
+        return *said, composition.known
+
+    def _prepared(self):
+        if self._ready is None:
+            arrays = {name: value.cpu().numpy() for name, value in self.named_buffers()}
+            indptr = np.concatenate([[0], np.cumsum(arrays["richness"], dtype=np.int64)])
+            roots = csr_matrix(
+                (arrays["roots"].astype(float), arrays["features"], indptr),
+                shape=(self.info.n_samples, self.info.n_features),
+            )
+            kept = Composition.inside(roots)
+            columns = (arrays[name].astype(float) for name in ("dual", "intercept", "value"))
+            fitted = regression.Regression(*columns, self.info.codes)
+            names = ("feature", "threshold", "skip", "value", "sizes")
+            trees = Trees(*(arrays[f"tree_{name}"] for name in names))
+            self._ready = Vocabulary(arrays["vocabulary"]), kept, fitted, trees
+        return self._ready
+
+
+def _counts(batch: Batch) -> csr_matrix:
+    """Return the counts of a batch, (B, U)."""
+    counts, index = batch.counts.cpu().numpy(), batch.asv_index.cpu().numpy()
+    row, place = np.nonzero(counts)
+    shape = (len(counts), len(batch.tokens))
+    return csr_matrix((counts[row, place], (row, index[row, place])), shape=shape)
+
+
+def alikeness(a, b, scales: np.ndarray) -> np.ndarray:
+    """Measure how alike samples are, from 0 to 1.
+
+    The mean of six similarities, each a positive definite kernel: exp(-d/s) of the Bray-Curtis
+    dissimilarity, of the sum of absolute differences and of the Euclidean distance of
+    Hellinger-transformed abundances, of the distance of their logarithms and of the distance of
+    the embeddings, and the Jaccard similarity of the ASVs present.
+
+    Parameters
+    ----------
+    a, b : tuple of Composition and ndarray
+        Composition and embeddings (n, D) of n samples.
+    scales : ndarray of shape (5,)
+        The s of the distances.
+
+    Returns
+    -------
+    ndarray of shape (n of a, n of b)
+    """
+    distances = _distances(a, b)
+    parts = [np.exp(-d / s) for d, s in zip(distances, scales, strict=True)]
+    return (sum(parts) + similarity.jaccard_similarity(a[0], b[0])) / (N_SCALES + 1)
+
+
+def _distances(a, b):
+    return (
+        similarity.bray_curtis(a[0], b[0]),
+        similarity.absolute_distance(a[0], b[0]),
+        similarity.hellinger_distance(a[0], b[0]),
+        similarity.log_distance(a[0], b[0]),
+        similarity.euclidean_distance(a[1], b[1]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Samples whose target is known.
+
+    Parameters
+    ----------
+    table : SampleTable
+        N samples.
+    embeddings : ndarray of shape (N, D)
+    target : ndarray of shape (N,)
+        Learnt values, or numbers of classes.
+    """
+
+    table: SampleTable
+    embeddings: np.ndarray
+    target: np.ndarray
+
+    def take(self, rows) -> "Known":
+        """Keep these rows."""
+        return Known(self.table.take(rows), self.embeddings[rows], self.target[rows])
+
+
+def remember(
+    known: Known,
+    class_factors: np.ndarray | None,
+    *,
+    tree_share: float = 0.5,
+    blend: float = 1.0,
+    seed: int = 0,
+) -> Neighbours:
+    """Fit the comparison with samples whose target is known.
+
+    Parameters
+    ----------
+    known : Known
+    class_factors : ndarray of shape (n_classes,), optional
+        What the share of each class is multiplied with; None for a numeric target.
+    tree_share : float
+        Share of the trees in the comparison, from 0 to 1.
+    blend : float
+        Share of the comparison in predictions, from 0 to 1.
+    seed : int
+        Of the trees.
+    """
+    table = known.table.observed()
+    vocabulary, column = np.unique(table.tokens, axis=0, return_inverse=True)
+    kept = Composition.of(table.counts, column.ravel(), len(vocabulary))
+    both = kept, known.embeddings.astype(float)
+    scales = np.array([_median(distance) for distance in _distances(both, both)])
+    alike = alikeness(both, both, scales)
+    if class_factors is None:
+        fitted = regression.fit_numbers(alike, known.target.astype(float))
+    else:
+        fitted = regression.fit_classes(alike, known.target, class_factors)
+    trees = grow(
+        kept.roots, known.target, classes=class_factors is not None, seed=seed,
+        threads=torch.get_num_threads(),
+    )  # fmt: skip
+    info = Neighbourhood(
+        n_samples=table.n_samples,
+        n_features=len(vocabulary),
+        n_entries=kept.roots.nnz,
+        read_length=vocabulary.shape[1],
+        classes=class_factors is not None,
+        n_trees=len(trees.sizes),
+        n_nodes=len(trees.skip),
+        tree_share=tree_share,
+        blend=blend,
+        codes=fitted.codes,
+    )
+    module = Neighbours(info, known.embeddings.shape[1])
+    content = {
+        "vocabulary": vocabulary,
+        "richness": np.diff(kept.roots.indptr),
+        "features": kept.roots.indices,
+        "roots": kept.roots.data,
+        "embeddings": known.embeddings,
+        "scales": scales,
+        "dual": fitted.dual,
+        "intercept": fitted.intercept,
+        "value": fitted.value,
+    } | {f"tree_{name}": array for name, array in vars(trees).items()}
+    for name, array in content.items():
+        getattr(module, name).copy_(torch.from_numpy(np.ascontiguousarray(array)))
+    return module
+
+
+def _median(distances: np.ndarray) -> float:
+    """Return the median of the distances between different samples, or 1 if that is 0."""
+    apart = distances[np.triu_indices(len(distances), 1)]
+    median = float(np.median(apart)) if len(apart) else 0.0
+    return median if median > 0 else 1.0

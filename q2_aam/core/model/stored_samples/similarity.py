@@ -1,0 +1,209 @@
+"""How alike samples are in which ASVs they have and how much of each (torch-free).
+
+Shapes: N and M samples, V ASVs of a vocabulary, U other ASVs, L nucleotides.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
+
+from q2_aam.core.data import nucleotides
+
+LEAST_IDENTITY = 0.97
+"""Share of equal nucleotides from which on an unknown ASV stands for its nearest known one: the
+customary bound of an operational taxonomic unit."""
+
+LEAST_NOTED = 0.001
+"""Share of the reads of a sample from which on an ASV counts in the distance of logarithms."""
+
+QUERIES_AT_A_TIME = 256
+
+
+class Vocabulary:
+    """ASVs that are known, and where others belong among them.
+
+    Parameters
+    ----------
+    tokens : ndarray of shape (V, L), uint8
+        Encoded sequences, padded with zeros.
+    """
+
+    def __init__(self, tokens: np.ndarray):
+        self.tokens = tokens
+        self._number = {_key(row): i for i, row in enumerate(tokens)}
+        self._bases: np.ndarray | None = None
+
+    def find(self, tokens: np.ndarray) -> np.ndarray:
+        """Find each sequence, or the nearest one if `LEAST_IDENTITY` of it is the same.
+
+        Nucleotides are compared at their position, which is what reads between the same primers
+        allow.
+
+        Parameters
+        ----------
+        tokens : ndarray of shape (U, L'), uint8
+
+        Returns
+        -------
+        ndarray of shape (U,), int64
+            Number in the vocabulary, or -1.
+        """
+        found = np.array([self._number.get(_key(row), -1) for row in tokens], dtype=np.int64)
+        unknown = np.flatnonzero(found < 0)
+        for start in range(0, len(unknown), QUERIES_AT_A_TIME):
+            rows = unknown[start : start + QUERIES_AT_A_TIME]
+            found[rows] = self._nearest(tokens[rows])
+        return found
+
+    def _nearest(self, tokens: np.ndarray) -> np.ndarray:
+        if self._bases is None:
+            self._bases = _one_hot(self.tokens)
+        width = self.tokens.shape[1]
+        fitted = np.zeros((len(tokens), width), dtype=np.uint8)
+        fitted[:, : tokens.shape[1]] = tokens[:, :width]
+        equal = _one_hot(fitted) @ self._bases.T  # [U, V]
+        longer = np.maximum(_lengths(tokens)[:, None], _lengths(self.tokens))
+        identity = equal / np.maximum(longer, 1)
+        best = identity.argmax(axis=1)
+        near = identity[np.arange(len(best)), best] >= LEAST_IDENTITY
+        return np.where(near, best, -1)
+
+
+def _key(row: np.ndarray) -> bytes:
+    return row.tobytes().rstrip(bytes([nucleotides.PAD]))
+
+
+def _lengths(tokens: np.ndarray) -> np.ndarray:
+    return (tokens != nucleotides.PAD).sum(axis=1)
+
+
+def _one_hot(tokens: np.ndarray) -> np.ndarray:
+    bases = nucleotides.FIRST_BASE + np.arange(len(nucleotides.BASES), dtype=np.uint8)
+    return (tokens[:, :, None] == bases).reshape(len(tokens), -1).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """What samples consist of, in terms of a vocabulary.
+
+    Parameters
+    ----------
+    roots : csr_matrix of shape (N, V), float64
+        Square roots of relative abundances (Hellinger transform [1]_).
+    mass : ndarray of shape (N,)
+        Sum of the roots, of ASVs outside the vocabulary too.
+    richness : ndarray of shape (N,)
+        Number of ASVs, of those outside too.
+    log_squares : ndarray of shape (N,)
+        Sum of the squared logarithms that `log_distance` compares, of ASVs outside too.
+    known : ndarray of shape (N,)
+        Share of the reads that are inside, from 0 to 1.
+
+    References
+    ----------
+    .. [1] Legendre, P., & Gallagher, E. D. (2001). Ecologically meaningful transformations for
+       ordination of species data. Oecologia, 129, 271-280.
+    """
+
+    roots: csr_matrix
+    mass: np.ndarray
+    richness: np.ndarray
+    log_squares: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def of(cls, counts: csr_matrix, column: np.ndarray, width: int) -> "Composition":
+        """Describe counts (N, F) whose features have these columns, or -1, in the vocabulary."""
+        depth = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+        shares = csr_matrix(counts, dtype=float, copy=True)
+        shares.data /= np.repeat(depth, np.diff(shares.indptr))
+        inside = column[shares.indices] >= 0
+        row = np.repeat(np.arange(shares.shape[0]), np.diff(shares.indptr))
+        roots = csr_matrix(
+            (shares.data[inside], (row[inside], column[shares.indices[inside]])),
+            shape=(shares.shape[0], width),
+        )
+        known = np.asarray(roots.sum(axis=1)).ravel()
+        roots.data = np.sqrt(roots.data)
+        out = np.bincount(row[~inside], np.sqrt(shares.data[~inside]), len(depth))
+        mass = np.asarray(roots.sum(axis=1)).ravel() + out
+        richness = np.diff(roots.indptr) + np.bincount(row[~inside], minlength=len(depth))
+        log_squares = _sums_of_log_squares(roots) + np.bincount(
+            row[~inside], np.square(_logarithms(shares.data[~inside])), len(depth)
+        )
+        return cls(roots, mass, richness, log_squares, known)
+
+    @classmethod
+    def inside(cls, roots: csr_matrix) -> "Composition":
+        """Describe samples that have no ASV outside the vocabulary by their roots (N, V)."""
+        mass, richness = np.asarray(roots.sum(axis=1)).ravel(), np.diff(roots.indptr)
+        known = np.ones(len(mass))
+        return cls(roots, mass, richness.astype(float), _sums_of_log_squares(roots), known)
+
+
+def bray_curtis(a: Composition, b: Composition) -> np.ndarray:
+    """Return the Bray-Curtis dissimilarities of relative abundances, (N, M), from 0 to 1."""
+    shares = (_like(c.roots, np.square(c.roots.data)) for c in (a, b))
+    return np.maximum(1 - _common(*shares), 0.0)
+
+
+def absolute_distance(a: Composition, b: Composition) -> np.ndarray:
+    """Return the sums of absolute differences of the roots, (N, M)."""
+    return np.maximum(a.mass[:, None] + b.mass - 2 * _common(a.roots, b.roots), 0.0)
+
+
+def _like(matrix: csr_matrix, values: np.ndarray) -> csr_matrix:
+    """Return a matrix with other values at the same places."""
+    return csr_matrix((values, matrix.indices, matrix.indptr), matrix.shape)
+
+
+def _common(a: csr_matrix, b: csr_matrix) -> np.ndarray:
+    """Sum the lesser of two values over the columns, (N, M)."""
+    columns, least = csc_matrix(b), np.zeros((a.shape[0], b.shape[0]))
+    starts, ends = columns.indptr[:-1], columns.indptr[1:]
+    for i in range(len(least)):
+        span = slice(a.indptr[i], a.indptr[i + 1])
+        own, value = a.indices[span], a.data[span]
+        n = ends[own] - starts[own]
+        where = np.repeat(starts[own] - np.cumsum(n) + n, n) + np.arange(n.sum())
+        smaller = np.minimum(columns.data[where], np.repeat(value, n))
+        least[i] = np.bincount(columns.indices[where], smaller, least.shape[1])
+    return least
+
+
+def hellinger_distance(a: Composition, b: Composition) -> np.ndarray:
+    """Return the Euclidean distances of the roots, (N, M), from 0 to √2."""
+    return np.sqrt(np.maximum(2 - 2 * (a.roots @ b.roots.T).toarray(), 0.0))
+
+
+def log_distance(a: Composition, b: Composition) -> np.ndarray:
+    """Return the Euclidean distances of log(1 + share / `LEAST_NOTED`), (N, M).
+
+    The logarithm sees rare ASVs, and what is far below the bound is as good as absent.
+    """
+    one, other = (_like(c.roots, _logarithms(np.square(c.roots.data))) for c in (a, b))
+    squared = np.add.outer(a.log_squares, b.log_squares) - 2 * (one @ other.T).toarray()
+    return np.sqrt(np.maximum(squared, 0.0))
+
+
+def _sums_of_log_squares(roots: csr_matrix) -> np.ndarray:
+    squares = _like(roots, np.square(_logarithms(np.square(roots.data))))
+    return np.asarray(squares.sum(axis=1)).ravel()
+
+
+def _logarithms(shares: np.ndarray) -> np.ndarray:
+    return np.log1p(shares / LEAST_NOTED)
+
+
+def jaccard_similarity(a: Composition, b: Composition) -> np.ndarray:
+    """Return the share of common ASVs among those of either sample, (N, M), from 0 to 1."""
+    present = [_like(c.roots, np.ones_like(c.roots.data)) for c in (a, b)]
+    common = (present[0] @ present[1].T).toarray()
+    return common / np.maximum(a.richness[:, None] + b.richness - common, 1)
+
+
+def euclidean_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the Euclidean distances of the rows of a (N, D) and b (M, D)."""
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    return np.sqrt(np.maximum(squared, 0.0))

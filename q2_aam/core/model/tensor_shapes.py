@@ -1,0 +1,148 @@
+"""Names and shapes of a model's tensors, from its specification alone (torch-free).
+
+A model directory is checked against this before anything is loaded. A test holds it against the
+models' own state dictionaries.
+"""
+
+from dataclasses import dataclass
+
+from q2_aam.core.data import nucleotides
+from q2_aam.core.model.specification import ENCODER, ModelSpec
+
+FEED_FORWARD_RATIO = 2
+"""Width of the hidden layer of a feed-forward network, in embedding widths."""
+
+NEIGHBOURHOOD = 7
+"""Nucleotides that are embedded together, the one in question in the middle."""
+
+
+N_MEANS = 3
+"""Means of a sample's ASVs that the target is read from: by presence, abundance and its root."""
+
+N_SCALES = 5
+"""Distances by which samples are compared: Bray-Curtis, absolute, Hellinger, of logarithms, of
+embeddings."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor as a model file declares it.
+
+    Parameters
+    ----------
+    dtype : str
+        Safetensors' name of its type.
+    shape : tuple of int
+    low, high : int, optional
+        Bounds of its values, if they are integers.
+    total : int, optional
+        Sum of its values.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    low: int | None = None
+    high: int | None = None
+    total: int | None = None
+
+
+def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
+    """List the tensors that a model of this specification has, by name."""
+    config = spec.model
+    shapes = _encoder(config)
+    if spec.kind != ENCODER:
+        shapes = _under("base_model", shapes) | _predictor(spec)
+    tensors = {name: TensorInfo("F32", shape) for name, shape in shapes.items()}
+    if spec.neighbours is not None:
+        tensors |= _under("neighbours", _neighbours(spec.neighbours, config.embedding_dim))
+    return tensors
+
+
+def _under(prefix, shapes):
+    return {f"{prefix}.{name}": shape for name, shape in shapes.items()}
+
+
+def _encoder(config):
+    d = config.embedding_dim
+    shapes = {
+        "asv_encoder.position": (config.max_bp, d),
+        "log_scale": (),
+        "mean_diversity": (),
+    }
+    shapes |= _under("asv_encoder.nucleotide", _linear(NEIGHBOURHOOD * nucleotides.N_PARTS, d))
+    shapes |= _under("asv_encoder.transformer", _transformer(config))
+    shapes |= _under("asv_encoder.pooling", _pooling(config))
+    shapes |= _under("asv_encoder.restore", _linear(d, len(nucleotides.BASES)))
+    shapes |= _under("sample_encoder.abundance.0", _linear(2, d))
+    shapes |= _under("sample_encoder.abundance.2", _linear(d, d))
+    shapes |= _under("sample_encoder.transformer", _transformer(config))
+    shapes |= _under("transformer", _transformer(config))
+    shapes |= _under("pooling", _pooling(config))
+    return shapes | _under("diversity", _linear(d, 1))
+
+
+def _predictor(spec):
+    config, d = spec.model, spec.model.embedding_dim
+    n_outputs = len(spec.quantiles) or spec.n_outputs
+    shapes = _under("count_encoder", _transformer(config)) | _under("abundance", _linear(d, 1))
+    reader = _under("target_encoder", _transformer(config)) | _under("pooling", _pooling(config))
+    reader |= _under("head", _linear(d, n_outputs))
+    reader |= _under("mean_head", _linear(N_MEANS * d, n_outputs))
+    shapes |= reader
+    for i in range(spec.ensemble - 1):
+        shapes |= _under(f"others.{i}", reader)
+    for name, width in ("asv_scale", d), ("mean_scale", N_MEANS * d):
+        shapes |= {f"{name}.mean": (width,), f"{name}.deviation": (width,)}
+    if spec.quantiles:
+        shapes["calibration"] = (n_outputs,)
+    return shapes
+
+
+def _neighbours(info, d):
+    n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
+    sequences, nodes = (info.n_features, info.read_length), (info.n_nodes,)
+    return {
+        "vocabulary": TensorInfo("U8", sequences, low=0, high=nucleotides.N_TOKENS - 1),
+        "richness": TensorInfo("I32", (n,), low=1, high=info.n_features, total=info.n_entries),
+        "features": TensorInfo("I32", (info.n_entries,), low=0, high=info.n_features - 1),
+        "roots": TensorInfo("F32", (info.n_entries,)),
+        "embeddings": TensorInfo("F32", (n, d)),
+        "scales": TensorInfo("F32", (N_SCALES,)),
+        "dual": TensorInfo("F32", (n, codes)),
+        "intercept": TensorInfo("F32", (codes,)),
+        "value": TensorInfo("F32", (codes,)),
+        "tree_feature": TensorInfo("I32", nodes, low=0, high=info.n_features - 1),
+        "tree_threshold": TensorInfo("F32", nodes),
+        "tree_skip": TensorInfo("I32", nodes, low=0, high=info.n_nodes - 1),
+        "tree_value": TensorInfo("F32", nodes),
+        "tree_sizes": TensorInfo(
+            "I32", (info.n_trees,), low=1, high=info.n_nodes, total=info.n_nodes
+        ),
+    }
+
+
+def _linear(n_in, n_out):
+    return {"weight": (n_out, n_in), "bias": (n_out,)}
+
+
+def _norm(d):
+    return {"weight": (d,), "bias": (d,)}
+
+
+def _transformer(config):
+    d, shapes = config.embedding_dim, {}
+    for i in range(config.attention_layers):
+        block = _under("attention_norm", _norm(d))
+        block |= _under("attention.qkv", _linear(d, 3 * d))
+        block |= _under("attention.out", _linear(d, d))
+        block |= _under("feed_forward_norm", _norm(d))
+        block |= _under("expand", _linear(d, FEED_FORWARD_RATIO * d))
+        block |= _under("contract", _linear(FEED_FORWARD_RATIO * d, d))
+        shapes |= _under(f"blocks.{i}", block)
+    return shapes | _under("norm", _norm(d))
+
+
+def _pooling(config):
+    d = config.embedding_dim
+    shapes = _under("score", _linear(d, config.attention_heads))
+    return shapes | _under("value", _linear(d, d)) | _under("combine", _linear(2 * d, d))

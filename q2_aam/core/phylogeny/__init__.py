@@ -1,0 +1,1 @@
+"""Newick trees, branches as a sparse matrix, UniFrac and Faith PD. Loads without torch."""

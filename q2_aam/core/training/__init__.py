@@ -1,0 +1,1 @@
+"""One run: preparation, losses, training loop, callbacks, checkpoints, resuming, devices."""

@@ -1,0 +1,1 @@
+"""The training loop, which is Lightning's: module, callbacks, checkpoints, resuming, optimizer."""

@@ -1,0 +1,182 @@
+"""One run of the training loop, from a module and its data to the best epoch's weights."""
+
+import logging
+import warnings
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from q2_aam.core.options.config import Settings
+from q2_aam.core.training.devices import (
+    choose_device,
+    less_memory,
+    lightning_precision,
+    memory_explained,
+    prepare_allocator,
+)
+from q2_aam.core.training.loop.callbacks import (
+    Checkpoints,
+    Histograms,
+    History,
+    HyperParameters,
+    Patience,
+    ProgressBar,
+    SafeCheckpointIO,
+)
+from q2_aam.core.training.loop.lightning_module import DataModule, TrainingModule
+from q2_aam.core.training.loop.optimizer import Plateau
+from q2_aam.core.training.loop.resume import Interruption
+from q2_aam.core.training.loop.run_directory import temporary_directory
+from q2_aam.core.training.objective.validation_metrics import monitored
+
+log = logging.getLogger(__name__)
+
+LAST = "last.ckpt"
+QUIET = (
+    ".*does not have many workers.*",
+    ".*number of training batches.*",
+    ".*GPU available but not used.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*dirpath was changed.*",
+    ".*Found .* module.s. in eval mode.*",
+    ".*training_step. returned .None.*",
+)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a run leaves beside the weights.
+
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        One row an epoch.
+    event_files : dict of str to bytes
+        TensorBoard's files by name.
+    """
+
+    history: pd.DataFrame
+    event_files: dict[str, bytes]
+
+
+def fit(
+    module: TrainingModule,
+    settings: Settings,
+    run_dir: str | Path | None = None,
+    *,
+    bar_name: str | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Train a model until it stops improving, and leave it with the weights of the best epoch.
+
+    Parameters
+    ----------
+    module : TrainingModule
+    settings : Settings
+    run_dir : path, optional
+        Where checkpoints and TensorBoard's files are written as they come, and where a broken
+        run of the same name is taken up again. Without it they are in a temporary directory.
+    bar_name : str, optional
+        Short name of the target loss in the progress bar: RL or CL.
+    progress : bool
+        Show progress bars on the standard error stream.
+
+    Returns
+    -------
+    FitResult
+    """
+    with ExitStack() as stack:
+        if run_dir is None:
+            run_dir = stack.enter_context(temporary_directory())
+        run_dir = Path(run_dir)
+        stack.enter_context(warnings.catch_warnings())
+        for message in QUIET:
+            warnings.filterwarnings("ignore", message=message)
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        limits = settings.training.batch_size, settings.data.token_limit
+        stack.enter_context(memory_explained(less_memory(*limits)))
+        return _fit(module, settings, run_dir, bar_name, progress)
+
+
+def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
+    history, validated = History(), module.run.validation is not None
+    best, last = _checkpoints(settings, run_dir)
+    chooses, _ = monitored(settings.best_metric, settings.fine_tuning is not None)
+    metric = chooses if validated else "train/total_loss"
+    hyperparameters = HyperParameters(_hyperparameters(settings), metric)
+    callbacks = [history, hyperparameters, Histograms(), Interruption(run_dir)]
+    callbacks += [best, last] if validated else [last]
+    if settings.training.scheduler == "plateau":
+        loss, _ = monitored("val_loss", settings.fine_tuning is not None)
+        callbacks.append(Plateau(settings.training.patience, loss))
+    if validated:
+        callbacks.append(_early_stopping(settings))
+    if progress:
+        callbacks.append(ProgressBar(bar_name))
+    trainer = _trainer(settings, run_dir, callbacks, progress, validated)
+    before = run_dir / LAST if (run_dir / LAST).exists() else None
+    if before is not None:
+        log.info("Taking up the run in %s where it stopped.", run_dir)
+    data = DataModule(module.run, settings.training)
+    trainer.fit(module, data, ckpt_path=before, weights_only=True)
+    trainer.logger.finalize("success")
+    if best.best_model_path:
+        kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        module.load_state_dict(kept["state_dict"])
+    module.to("cpu")
+    events = {path.name: path.read_bytes() for path in sorted(run_dir.rglob("events.out.*"))}
+    return FitResult(history.frame(), events)
+
+
+def _trainer(settings, run_dir, callbacks, progress, validated) -> L.Trainer:
+    config = settings.training
+    prepare_allocator(config)
+    device = choose_device(config.device)
+    return L.Trainer(
+        max_epochs=config.epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=lightning_precision(config, device),
+        accumulate_grad_batches=config.gradient_accumulation_steps,
+        gradient_clip_val=config.max_grad_norm,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(run_dir, name="", version="tensorboard", default_hp_metric=False),
+        plugins=[SafeCheckpointIO()],
+        limit_val_batches=1.0 if validated else 0,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def _checkpoints(settings, run_dir) -> tuple[Checkpoints, Checkpoints]:
+    """Return what keeps the best epoch and what keeps the last, the best one in its state.
+
+    They are two because one alone would write the last only where it is a new best.
+    """
+    # At the very end of an epoch, so that its row of the history is in the checkpoint.
+    always = {"dirpath": run_dir, "save_on_train_epoch_end": True}
+    monitor, mode = monitored(settings.best_metric, settings.fine_tuning is not None)
+    best = Checkpoints(filename="best-{epoch}", monitor=monitor, mode=mode, **always)
+    last = Checkpoints(filename=Path(LAST).stem, enable_version_counter=False, **always)
+    return best, last
+
+
+def _early_stopping(settings) -> Patience:
+    monitor, mode = monitored(settings.best_metric, settings.fine_tuning is not None)
+    return Patience(monitor, mode=mode, patience=settings.training.patience)
+
+
+def _hyperparameters(settings) -> dict:
+    parts = [settings.model, settings.data, settings.unifrac, settings.training]
+    if settings.fine_tuning is not None:
+        parts.append(settings.fine_tuning)
+    return {name: value for part in parts for name, value in part.to_dict().items()}

@@ -1,0 +1,212 @@
+"""The losses and their weighted sum.
+
+Shapes: B samples, S ASVs, R references, P masked nucleotides, C classes, Q quantiles, D embedding
+width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from q2_aam.core.data import nucleotides
+from q2_aam.core.data.mini_batches import Batch
+from q2_aam.core.data.target import NumericTarget
+from q2_aam.core.model.predictor import Output
+from q2_aam.core.options.config import ClassificationConfig, Settings
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of the loss, each a scalar tensor or absent, and their weighted sum."""
+
+    total: Tensor
+    target: Tensor | None = None
+    unifrac: Tensor | None = None
+    nuc: Tensor | None = None
+    count: Tensor | None = None
+
+    def terms(self) -> dict[str, Tensor]:
+        """Return the terms that are there by the names under which they are logged."""
+        named = {
+            "total_loss": self.total,
+            "target_loss": self.target,
+            "unifrac_loss": self.unifrac,
+            "nuc_loss": self.nuc,
+            "count_loss": self.count,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Which losses there are, and how they are weighed; a weight of zero switches one off.
+
+    Parameters
+    ----------
+    penalty, nuc_penalty, count_penalty, target_penalty : float
+        Weights of the UniFrac, nucleotide, abundance and target losses.
+    unifrac_variance : float
+        Variance of the UniFrac targets in training: the UniFrac loss is the mean squared error in
+        units of it, so that 1 is as good as always answering the mean.
+    target_loss : callable, optional
+        Loss of predictions (B, C), or of quantiles (B, Q), and true values (B,).
+    """
+
+    penalty: float = 0.0
+    nuc_penalty: float = 0.0
+    count_penalty: float = 0.0
+    target_penalty: float = 0.0
+    unifrac_variance: float = 1.0
+    target_loss: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def __call__(
+        self, batch: Batch, output: Output, unifrac: tuple[Tensor, Tensor] | None = None
+    ) -> Losses:
+        """Compute the losses of a batch; unifrac are predicted and true values of one shape."""
+        target = uni = nuc = count = None
+        if self.target_penalty and self.target_loss is not None:
+            # Each for itself: averaged answers would have them learn each other's mistakes.
+            opinions = output.opinions or (output.target,)
+            own = len(batch.target)
+            each = [self.target_loss(said[:own], batch.target) for said in opinions]
+            target = torch.stack(each).mean()
+        if self.penalty and unifrac is not None:
+            uni = unifrac_loss(*unifrac) / self.unifrac_variance
+        if self.nuc_penalty and output.nucleotides is not None:
+            nuc = nucleotide_loss(output.nucleotides, masked_bases(batch))
+        if self.count_penalty and output.abundance is not None:
+            count = abundance_loss(output.abundance, batch.counts)
+        weighted = (
+            (self.target_penalty, target),
+            (self.penalty, uni),
+            (self.nuc_penalty, nuc),
+            (self.count_penalty, count),
+        )
+        total = sum(weight * term for weight, term in weighted if term is not None)
+        return Losses(torch.as_tensor(total), target, uni, nuc, count)
+
+
+def unifrac_loss(predicted: Tensor, true: Tensor) -> Tensor:
+    """Mean squared error over all pairs (or samples); zero where there are none."""
+    if predicted.numel() == 0:
+        return predicted.sum()
+    return F.mse_loss(predicted, true)
+
+
+def masked_bases(batch: Batch) -> Tensor:
+    """Return the nucleotides under the mask as classes 0 to 3, of shape (P,)."""
+    return batch.tokens[batch.masked_of][batch.masked_at].long() - nucleotides.FIRST_BASE
+
+
+def nucleotide_loss(logits: Tensor, bases: Tensor) -> Tensor:
+    """Cross-entropy (P, 4) against (P,) of the masked nucleotides; zero where there are none."""
+    if len(bases) == 0:
+        return logits.sum()
+    return F.cross_entropy(logits, bases)
+
+
+def abundance_loss(logits: Tensor, counts: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of predicted from true relative abundances, mean of samples.
+
+    Logits and counts are (B, S); padding has logit minus infinity and count zero.
+    """
+    share = counts / counts.sum(dim=1, keepdim=True)
+    log_predicted = logits.float().log_softmax(dim=1).masked_fill(counts == 0, 0.0)
+    return (torch.xlogy(share, share) - share * log_predicted).sum(dim=1).mean()
+
+
+def regression_loss(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss 'huber', 'mse' or 'mae' of predictions (B, 1) and true values (B,)."""
+    loss = {"huber": F.huber_loss, "mse": F.mse_loss, "mae": F.l1_loss}[kind]
+
+    def of_single_output(predicted: Tensor, true: Tensor) -> Tensor:
+        return loss(predicted.squeeze(-1), true)
+
+    return of_single_output
+
+
+def quantile_loss(levels: tuple[float, ...]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the pinball loss [1]_ of quantiles (B, Q) and true values (B,), summed over them.
+
+    It is a sum, so that the median is learnt as fast whatever other quantiles are asked for.
+
+    References
+    ----------
+    .. [1] Koenker R, Bassett G. Regression quantiles. Econometrica 46, 33-50 (1978).
+    """
+
+    def of_quantiles(predicted: Tensor, true: Tensor) -> Tensor:
+        level = torch.tensor(levels, dtype=predicted.dtype, device=predicted.device)
+        below = true[:, None] - predicted  # positive where the prediction is too low
+        return torch.maximum(level * below, (level - 1) * below).sum(dim=1).mean()
+
+    return of_quantiles
+
+
+def classification_loss(weights: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the cross-entropy of logits (B, C) and classes (B,), each class weighed (C,).
+
+    It is the mean of the weighted samples, not divided by their weights: then a batch of one class
+    would not feel the weights, and the loss would depend on which samples are together.
+    """
+
+    def of_logits(logits: Tensor, true: Tensor) -> Tensor:
+        if weights is None:
+            return F.cross_entropy(logits, true)
+        each = F.cross_entropy(logits, true, reduction="none")
+        return (each * weights.to(each)[true]).mean()
+
+    return of_logits
+
+
+def class_factors(config: ClassificationConfig, target: np.ndarray, n_classes: int) -> np.ndarray:
+    """Weigh classes: by the inverse of their frequency if so asked, otherwise all by one.
+
+    Parameters
+    ----------
+    config : ClassificationConfig
+    target : ndarray of int
+        Class numbers of the training samples; each class occurs.
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Their mean over the samples is 1.
+    """
+    if config.class_weights == "none":
+        return np.ones(n_classes)
+    return len(target) / (n_classes * np.bincount(target, minlength=n_classes))
+
+
+def fine_tuning_objective(settings: Settings, target, values, phylogenetic) -> Objective:
+    """Return the losses of fine-tuning.
+
+    Parameters
+    ----------
+    settings : Settings
+    target : NumericTarget or CategoricalTarget
+    values : pandas.Series
+        The training samples' values of the column.
+    phylogenetic : Phylogenetic, optional
+        Turns the UniFrac loss on.
+    """
+    tuning, training = settings.fine_tuning, settings.training
+    if isinstance(target, NumericTarget):
+        levels = tuning.levels
+        target_loss = quantile_loss(levels) if levels else regression_loss(tuning.loss_type)
+    else:
+        factors = class_factors(tuning, target.to_learnt(values), len(target.classes))
+        target_loss = classification_loss(torch.as_tensor(factors, dtype=torch.float32))
+    return Objective(
+        penalty=training.penalty if phylogenetic else 0.0,
+        nuc_penalty=0.0 if tuning.freeze_base else training.nuc_penalty,
+        count_penalty=tuning.count_penalty,
+        target_penalty=tuning.target_penalty,
+        unifrac_variance=phylogenetic.variance if phylogenetic else 1.0,
+        target_loss=target_loss,
+    )

@@ -1,0 +1,1 @@
+"""From what the user gave to what the training loop takes."""

@@ -1,0 +1,1 @@
+"""The visualizations: charts and tables as data, and the page around them."""

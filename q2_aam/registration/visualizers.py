@@ -1,0 +1,117 @@
+"""Registration of the visualizers."""
+
+from q2_sample_classifier import ClassifierPredictions, Probabilities, RegressorPredictions
+from q2_types.sample_data import SampleData
+from qiime2.plugin import Categorical, Int, List, MetadataColumn, Numeric, Range
+
+from q2_aam.actions import visualizers
+from q2_aam.actions.parameters import MISSING_SAMPLES
+from q2_aam.types.intervals import AAMIntervals
+from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
+
+MISSING_SAMPLES_HELP = (
+    "What to do with predicted samples that are not in the metadata or have no value: stop "
+    "(error), or leave them out (ignore)."
+)
+SEED = Int % Range(0, 2**31 - 1, inclusive_end=True)
+SEED_HELP = (
+    "Seed of the random draws: the bootstrap, and which points are shown where there are too many."
+)
+BOOTSTRAP_HELP = "Every score has a 95% interval, found by drawing the samples anew (bootstrap)."
+
+
+def register(plugin):
+    """Register the visualizers with the plugin."""
+    _register_training(plugin)
+    _register_regression(plugin)
+    _register_classification(plugin)
+
+
+def _register_training(plugin):
+    plugin.visualizers.register_function(
+        function=visualizers.summarize_training,
+        inputs={
+            "models": List[AAMModel[SequenceEncoder | SequenceRegressor | SequenceClassifier]]
+        },
+        parameters={},
+        input_descriptions={
+            "models": "One model, or several that are to be compared, of any kind. They are "
+            "numbered in the order given."
+        },
+        parameter_descriptions={},
+        name="Show how models were trained",
+        description=(
+            "Show the course of training, epoch by epoch: every loss term and metric, in training "
+            "and in validation, and the learning rate. Beside it stand what each model was "
+            "trained on, its size, all options, and the versions of the packages that made it."
+        ),
+    )
+
+
+def _register_regression(plugin):
+    plugin.visualizers.register_function(
+        function=visualizers.evaluate_regression,
+        inputs={
+            "predictions": SampleData[RegressorPredictions],
+            "intervals": SampleData[AAMIntervals],
+        },
+        parameters={
+            "metadata": MetadataColumn[Numeric],
+            "groups": MetadataColumn[Categorical],
+            "missing_samples": MISSING_SAMPLES,
+            "random_seed": SEED,
+        },
+        input_descriptions={
+            "predictions": "Predictions of samples that were not used in training, as "
+            "predict-regression makes them.",
+            "intervals": "The intervals of these samples, as predict-intervals makes them with "
+            "the same model: shows how many true values lie in them, and how wide they are.",
+        },
+        parameter_descriptions={
+            "metadata": "The true values: the column that was predicted.",
+            "groups": "Score the samples of each value of this column by themselves as well, such "
+            "as those of each study.",
+            "missing_samples": MISSING_SAMPLES_HELP,
+            "random_seed": SEED_HELP,
+        },
+        name="Evaluate predictions of a numeric column",
+        description=(
+            "Show predicted against true values, and how far they lie apart; score the "
+            "predictions by R squared, mean absolute error, root mean squared error and "
+            "correlation, beside predicting the same value for every sample. "
+            f"{BOOTSTRAP_HELP}"
+        ),
+    )
+
+
+def _register_classification(plugin):
+    plugin.visualizers.register_function(
+        function=visualizers.evaluate_classification,
+        inputs={
+            "predictions": SampleData[ClassifierPredictions],
+            "probabilities": SampleData[Probabilities],
+        },
+        parameters={
+            "metadata": MetadataColumn[Categorical],
+            "missing_samples": MISSING_SAMPLES,
+            "random_seed": SEED,
+        },
+        input_descriptions={
+            "predictions": "Predictions of samples that were not used in training, as "
+            "predict-classification makes them.",
+            "probabilities": "The probabilities that belong to the predictions.",
+        },
+        parameter_descriptions={
+            "metadata": "The true classes: the column that was predicted.",
+            "missing_samples": MISSING_SAMPLES_HELP,
+            "random_seed": SEED_HELP,
+        },
+        name="Evaluate predictions of a categorical column",
+        description=(
+            "Show which classes are taken for which (confusion matrix), how well the "
+            "probabilities rank the samples of each class (ROC and precision-recall curves), and "
+            "whether they can be believed (calibration); score the predictions by accuracy, "
+            "balanced accuracy, macro F1, AUC, log loss and calibration error, beside predicting "
+            f"the commonest class. {BOOTSTRAP_HELP}"
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Semantic types, their formats and transformers."""

@@ -1,0 +1,468 @@
+"""The pipelines: what they call with what, and whether their results are what they say."""
+
+import json
+import pickle
+
+import biom
+import numpy as np
+import pandas as pd
+import pytest
+import qiime2
+from model_files import small_model
+from q2_sample_classifier import PredictionsDirectoryFormat
+from q2_types.feature_data import DNAFASTAFormat
+from q2_types.tree import NewickFormat
+from qiime2.plugins import aam
+from sklearn.metrics import accuracy_score, r2_score
+
+from benchmarks import accuracy
+from q2_aam.actions import pipelines
+from q2_aam.actions.scoring import AAMScoresFormat
+from q2_aam.core import api
+from q2_aam.core.artifact import storage
+from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
+from q2_aam.types.model_format import AAMModelDirectoryFormat
+
+QUICK = {
+    "embedding_dim": 16,
+    "attention_heads": 2,
+    "attention_layers": 1,
+    "epochs": 1,
+    "rarefy_depth": 100,
+    "lr": 1e-3,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def table(simulated):
+    return qiime2.Artifact.import_data("FeatureTable[Frequency]", simulated.table)
+
+
+@pytest.fixture(scope="module")
+def phylogeny(tree_path):
+    return qiime2.Artifact.import_data("Phylogeny[Rooted]", str(tree_path), NewickFormat)
+
+
+def columns(simulated):
+    """Return the columns age, site and split."""
+    metadata = qiime2.Metadata(simulated.metadata)
+    return (metadata.get_column(name) for name in ("age", "site", "split"))
+
+
+def ids_of(table):
+    return set(table.view(biom.Table).ids())
+
+
+def read(model):
+    return storage.load(str(model.view(AAMModelDirectoryFormat)))
+
+
+# ---- what is called with what ------------------------------------------------------------------
+
+
+class Promise:
+    """The result of an action that has not run, as QIIME 2 hands it out in parallel."""
+
+    type = qiime2.sdk.util.parse_type("AAMModel[SequenceEncoder]")
+
+    def __init__(self, action, inputs):
+        self.action, self.inputs = action, inputs
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"{self.action} was waited for: its result was asked for '{name}'")
+
+
+class Recorder:
+    """A context whose actions are written down and never run."""
+
+    def __init__(self):
+        self.calls = []
+
+    def get_action(self, plugin, action):
+        registered = qiime2.sdk.PluginManager().plugins[plugin.replace("_", "-")].actions[action]
+
+        def call(*inputs, **parameters):
+            names = list(registered.signature.signature_order)
+            given = dict(zip(names, inputs, strict=False)) | parameters
+            assert set(given) <= set(names), f"{action} takes no {set(given) - set(names)}"
+            for name, spec in registered.signature.signature_order.items():
+                assert name in given or spec.has_default(), f"{action} needs {name}"
+            self.calls.append((action, given))
+            return tuple(Promise(action, given) for _ in registered.signature.outputs)
+
+        return call
+
+    def named(self, action):
+        return [given for name, given in self.calls if name == action]
+
+
+def kept(call):
+    """Return the samples that a call of filter_samples keeps."""
+    return set(call["metadata"].ids)
+
+
+PIPELINES = {
+    "regress_samples": ("age", {}, 1),
+    "classify_samples": ("site", {}, 1),
+    "cross_validate_regression": ("age", {"n_folds": 3}, 3),
+    "cross_validate_classification": ("site", {"n_folds": 3}, 3),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_nothing_is_waited_for(name, table, phylogeny, simulated):
+    column, options, n_models = PIPELINES[name]
+    metadata = qiime2.Metadata(simulated.metadata).get_column(column)
+    ctx = Recorder()
+    outputs = getattr(pipelines, name)(ctx, table, metadata, phylogeny=phylogeny, **options)
+    assert len(outputs) == len(getattr(aam.pipelines, name).signature.outputs)
+    assert len(ctx.named("pretrain")) == n_models
+    assert len({id(output) for output in outputs}) == len(outputs)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_held_out_samples_are_seen_by_nothing_that_trains(name, table, phylogeny, simulated):
+    column, options, _ = PIPELINES[name]
+    metadata = qiime2.Metadata(simulated.metadata).get_column(column)
+    ctx = Recorder()
+    getattr(pipelines, name)(ctx, table, metadata, phylogeny=phylogeny, **options)
+    training = ctx.named("train_regressor") + ctx.named("train_classifier")
+    tests = ctx.named("predict_regression") + ctx.named("predict_classification")
+    predicted = []
+    for pretraining, made, test in zip(ctx.named("pretrain"), training, tests, strict=True):
+        seen, held = kept(made["table"].inputs), kept(test["table"].inputs)
+        assert not seen & held
+        assert seen | held == ids_of(table)
+        assert kept(pretraining["table"].inputs) == seen
+        assert made["encoder"].inputs is pretraining
+        predicted += held
+    assert len(predicted) == len(set(predicted))
+    if "folds" in getattr(aam.pipelines, name).signature.parameters:
+        assert set(predicted) == ids_of(table)
+
+
+def test_options_reach_the_actions(table, phylogeny, simulated):
+    age, _, _ = columns(simulated)
+    ctx = Recorder()
+    pipelines.regress_samples(
+        ctx, table, age, phylogeny=phylogeny, pretrain_epochs=7, pretrain_lr=0.01, epochs=3,
+        dropout=0.3, loss_type="mae", random_seed=5,
+    )  # fmt: skip
+    (pretraining,), (training,) = ctx.named("pretrain"), ctx.named("train_regressor")
+    assert (pretraining["epochs"], pretraining["lr"], pretraining["dropout"]) == (7, 0.01, 0.3)
+    assert (training["epochs"], training["lr"], training["dropout"]) == (3, 1e-3, 0.3)
+    assert training["loss_type"] == "mae"
+    for action in ("pretrain", "train_regressor", "evaluate_regression"):
+        assert ctx.named(action)[0]["random_seed"] == 5
+
+
+def test_given_encoder_is_used_and_returned(table, phylogeny, simulated):
+    age, _, _ = columns(simulated)
+    encoder = Promise("import", {})
+    ctx = Recorder()
+    outputs = pipelines.regress_samples(ctx, table, age, encoder=encoder, phylogeny=phylogeny)
+    assert not ctx.named("pretrain")
+    assert ctx.named("train_regressor")[0]["encoder"] is encoder
+    assert ctx.named("train_regressor")[0]["phylogeny"] is phylogeny
+    assert outputs[2] is encoder
+
+
+def test_encoder_is_taken_out_of_other_models(table, simulated):
+    age, _, _ = columns(simulated)
+    model = Promise("import", {})
+    model.type = qiime2.sdk.util.parse_type("AAMModel[SequenceRegressor]")
+    ctx = Recorder()
+    outputs = pipelines.regress_samples(ctx, table, age, encoder=model)
+    assert outputs[2].action == "extract_encoder"
+    assert outputs[2].inputs["model"] is model
+
+
+def test_folds_of_a_column(table, simulated):
+    age, site, _ = columns(simulated)
+    ctx = Recorder()
+    pipelines.cross_validate_regression(ctx, table, age, folds=site)
+    of_sites = simulated.metadata.groupby("site").groups
+    tested = [kept(call["table"].inputs) for call in ctx.named("predict_regression")]
+    assert tested == [set(of_sites[name]) for name in sorted(of_sites)]
+    by_fold = ctx.named("score_regression")[0]["groups"].to_series()
+    assert by_fold.equals(simulated.metadata["site"].rename("fold"))
+
+
+# ---- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"pretrain_epochs": 3}, "pretrain_epochs would have no effect"),
+        ({"freeze_base": True}, "freeze_base keeps an encoder .* a phylogeny to pre-train"),
+        ({"attention_heads": 3}, "must be a multiple of attention_heads"),
+        ({"target_penalty": 0.0}, "target_penalty is 0"),
+        ({"test_fraction": 0.01}, "leaves none to test"),
+    ],
+)
+def test_regress_samples_refuses_before_anything_runs(given, said, table, simulated):
+    age, _, _ = columns(simulated)
+    ctx = Recorder()
+    with pytest.raises(ValueError, match=said):
+        pipelines.regress_samples(ctx, table, age, **given)
+    assert not ctx.calls
+
+
+def test_pretraining_options_are_checked_before_anything_runs(table, phylogeny, simulated):
+    age, _, _ = columns(simulated)
+    ctx = Recorder()
+    with pytest.raises(ValueError, match="penalty and nuc_penalty are both 0"):
+        pipelines.regress_samples(
+            ctx, table, age, phylogeny=phylogeny, pretrain_penalty=0.0, pretrain_nuc_penalty=0.0
+        )
+    assert not ctx.calls
+
+
+def test_split_value_that_none_has(table, simulated):
+    age, _, split = columns(simulated)
+    with pytest.raises(ValueError, match=r"value 'held' .*'split'.*'test', 'train'"):
+        aam.pipelines.regress_samples(table, age, split=split, test_value="held")
+
+
+@pytest.mark.parametrize("missing", ["age", "split"])
+def test_samples_without_values(missing, table, simulated):
+    frame = simulated.metadata.copy()
+    frame.loc[frame.index[:2], missing] = np.nan
+    metadata = qiime2.Metadata(frame)
+    age, split = metadata.get_column("age"), metadata.get_column("split")
+    ctx = Recorder()
+    with pytest.raises(ValueError, match=rf"2 of the table's 48 samples.*column '{missing}'"):
+        pipelines.regress_samples(ctx, table, age, split=split)
+    pipelines.regress_samples(ctx, table, age, split=split, missing_samples="ignore")
+    used = set().union(*(kept(call) for call in ctx.named("filter_samples")))
+    assert used == set(frame.index[2:])
+
+
+# ---- what comes out ----------------------------------------------------------------------------
+
+
+def test_regress_samples(table, phylogeny, simulated):
+    age, _, split = columns(simulated)
+    made = aam.pipelines.regress_samples(
+        table, age, phylogeny=phylogeny, split=split, pretrain_epochs=2, **QUICK
+    )
+    is_test = simulated.metadata["split"] == "test"
+    assert ids_of(made.test_table) == set(is_test.index[is_test])
+    assert ids_of(made.training_table) == set(is_test.index[~is_test])
+    assert set(made.predictions.view(pd.Series).index) == ids_of(made.test_table)
+    encoder, regressor = read(made.used_encoder), read(made.regressor)
+    assert (encoder.spec.kind, len(encoder.history)) == (ENCODER, 2)
+    assert (regressor.spec.kind, len(regressor.history)) == (REGRESSOR, 1)
+    for page in (made.evaluation, made.scatterplot, made.training_summary):
+        assert "index.html" in page.get_index_paths()["html"]
+    again = aam.methods.predict_regression(made.test_table, made.regressor).predictions
+    pd.testing.assert_series_equal(again.view(pd.Series), made.predictions.view(pd.Series))
+
+
+def test_classify_samples_from_scratch(table, simulated):
+    _, site, _ = columns(simulated)
+    made = aam.pipelines.classify_samples(table, site, test_fraction=0.25, random_seed=3, **QUICK)
+    assert len(ids_of(made.test_table)) == 12
+    assert list(made.probabilities.view(pd.DataFrame).columns) == ["gut", "oral", "skin"]
+    encoder, classifier = read(made.used_encoder), read(made.classifier)
+    assert encoder.spec.kind == ENCODER
+    for name, value in encoder.weights.items():
+        assert value.equal(classifier.weights[f"base_model.{name}"])
+    # What was taken out is a whole encoder: another model can start from it.
+    age = qiime2.Metadata(simulated.metadata).get_column("age")
+    started = aam.methods.train_regressor(table, age, made.used_encoder, **QUICK).regressor
+    assert str(started.type) == "AAMModel[SequenceRegressor]"
+
+
+def test_cross_validate_regression(table, simulated):
+    age, _, _ = columns(simulated)
+    made = aam.pipelines.cross_validate_regression(table, age, n_folds=2, **QUICK)
+    predictions = made.predictions.view(pd.Series)
+    assert set(predictions.index) == ids_of(table)
+    scores = made.fold_scores.view(pd.DataFrame).set_index("group")
+    assert list(scores.index) == ["fold1", "fold2", "all samples"]
+    assert list(scores["n_samples"]) == [24, 24, 48]
+    true = simulated.metadata["age"][predictions.index]
+    assert scores["r2"]["all samples"] == pytest.approx(r2_score(true, predictions))
+    tabulated = made.fold_scores.view(qiime2.Metadata)
+    assert isinstance(tabulated.get_column("mae"), qiime2.NumericMetadataColumn)
+
+
+def test_cross_validation_is_as_by_hand(table, phylogeny, simulated, tree_path):
+    age, _, split = columns(simulated)
+    made = aam.pipelines.cross_validate_regression(
+        table, age, phylogeny=phylogeny, folds=split, **QUICK
+    )
+    found = made.predictions.view(pd.Series)
+    is_test = simulated.metadata["split"] == "test"
+    for held in (is_test, ~is_test):
+        training = samples_of(simulated.table, held.index[~held])
+        encoder = api.pretrain(training, tree_path, **QUICK)
+        model = api.train_regressor(
+            training, simulated.metadata["age"], encoder=encoder, phylogeny=tree_path, **QUICK
+        )
+        expected = api.predict_regression(samples_of(simulated.table, held.index[held]), model)
+        np.testing.assert_allclose(found[expected.index], expected, rtol=1e-5)
+
+
+def samples_of(table, ids):
+    """Return some samples, without the features that none of them has."""
+    kept = table.filter(set(ids), inplace=False)
+    return kept.remove_empty(axis="observation", inplace=False)
+
+
+def test_cross_validate_classification(table, simulated):
+    _, site, split = columns(simulated)
+    made = aam.pipelines.cross_validate_classification(table, site, folds=split, **QUICK)
+    predictions = made.predictions.view(pd.Series)
+    assert set(predictions.index) == ids_of(table)
+    assert set(made.probabilities.view(pd.DataFrame).index) == ids_of(table)
+    scores = made.fold_scores.view(pd.DataFrame).set_index("group")
+    assert list(scores.index) == ["test", "train", "all samples"]
+    true = simulated.metadata["site"][predictions.index]
+    assert scores["accuracy"]["all samples"] == pytest.approx(accuracy_score(true, predictions))
+
+
+# ---- the methods that they are put together from -----------------------------------------------
+
+
+def predictions_of(values, kind="ClassifierPredictions"):
+    ids = pd.Index([f"s{v}{i}" for i, v in enumerate(values)], name="sample-id")
+    return qiime2.Artifact.import_data(f"SampleData[{kind}]", pd.Series(values, ids, name="site"))
+
+
+def test_merge_predictions_keeps_class_names():
+    (merged,) = aam.methods.merge_predictions(
+        [predictions_of(["01", "1.0"]), predictions_of(["NA"])]
+    )
+    assert str(merged.type) == "SampleData[ClassifierPredictions]"
+    path = merged.view(PredictionsDirectoryFormat).path / "predictions.tsv"
+    assert path.read_text() == "sample-id\tsite\ns010\t01\ns1.01\t1.0\nsNA0\tNA\n"
+
+
+def test_merge_predictions_refuses_samples_twice():
+    one = predictions_of(["a", "b"])
+    with pytest.raises(ValueError, match="2 samples, such as 'sa0', are predicted more than once"):
+        aam.methods.merge_predictions([one, one])
+
+
+def test_merge_predictions_refuses_mixed_kinds():
+    with pytest.raises(ValueError, match="No solution for inputs"):
+        aam.methods.merge_predictions(
+            [predictions_of(["a"]), predictions_of([1.5], "RegressorPredictions")]
+        )
+
+
+def test_merge_probabilities_gives_unknown_classes_none():
+    one = pd.DataFrame({"b": [0.4], "a": [0.6]}, pd.Index(["s1"], name="sample-id"))
+    other = pd.DataFrame({"c": [1.0]}, pd.Index(["s2"], name="sample-id"))
+    artifacts = [qiime2.Artifact.import_data("SampleData[Probabilities]", x) for x in (one, other)]
+    merged = aam.methods.merge_probabilities(artifacts).merged_probabilities.view(pd.DataFrame)
+    assert merged.to_numpy().tolist() == [[0.6, 0.4, 0.0], [0.0, 0.0, 1.0]]
+    assert list(merged.columns) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", [ENCODER, REGRESSOR, CLASSIFIER])
+def test_extract_encoder(kind):
+    directory = AAMModelDirectoryFormat()
+    storage.save(small_model(kind), str(directory))
+    model = qiime2.Artifact.import_data(f"AAMModel[{kind}]", directory)
+    encoder = aam.methods.extract_encoder(model).encoder
+    encoder.validate("max")
+    spec = read(encoder).spec
+    assert (spec.kind, spec.target, spec.neighbours) == (ENCODER, None, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "id\tgroup\tn_samples\tr2\n",
+        "group\tn_samples\nall\t3\n",
+        "id\tgroup\tn_samples\tr2\na\tx\t3\thigh\n",
+        "id\tgroup\tn_samples\na\tx\t3\na\ty\t3\n",
+    ],
+)
+def test_scores_format_refuses_what_is_no_score(text, tmp_path):
+    path = tmp_path / "scores.tsv"
+    path.write_text(text)
+    with pytest.raises(qiime2.plugin.ValidationError, match="scores in"):
+        AAMScoresFormat(str(path), mode="r").validate()
+
+
+def test_scores_survive_with_odd_groups():
+    table = pd.DataFrame(
+        {"group": ["NA", "01"], "n_samples": [3, 2], "r2": [0.1 + 0.2, np.nan]},
+        pd.Index(["group1", "all"], name="id"),
+    )
+    again = qiime2.Artifact.import_data("AAMScores", table).view(pd.DataFrame)
+    pd.testing.assert_frame_equal(again, table, check_exact=True)
+
+
+def test_source_of_pipelines_is_theirs():
+    source = aam.pipelines.cross_validate_regression.source
+    assert "def cross_validate_regression(\n    ctx,\n    table" in source
+    assert "return predictions, scores, evaluation" in source
+
+
+def test_pipelines_can_be_sent_to_other_processes():
+    """QIIME 2 pickles actions to run them asynchronously and in parallel."""
+    for action in (aam.pipelines.regress_samples, aam.methods.pretrain):
+        again = pickle.loads(pickle.dumps(action))
+        assert again.signature == action.signature
+        assert list(again.examples) == list(action.examples)
+
+
+# ---- real samples ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_cross_validate_real_samples(real_data):
+    directory = real_data / "vaginal-ravel"
+    table = qiime2.Artifact.import_data(
+        "FeatureTable[Frequency]", biom.load_table(str(directory / "table.biom"))
+    )
+    sequences = qiime2.Artifact.import_data(
+        "FeatureData[Sequence]", str(directory / "sequences.fna"), DNAFASTAFormat
+    )
+    metadata = qiime2.Metadata.load(str(directory / "metadata.tsv"))
+    made = aam.pipelines.cross_validate_classification(
+        table,
+        metadata.get_column("nugent_category"),
+        sequences=sequences,
+        folds=metadata.get_column("fold"),
+        missing_samples="ignore",
+        **QUICK | {"epochs": 2, "rarefy_depth": 500},
+    )
+    scores = made.fold_scores.view(pd.DataFrame).set_index("group")
+    assert list(scores.index) == [*(f"fold{i}" for i in range(5)), "all samples"]
+    assert scores["n_samples"]["all samples"] == 342
+    assert scores["accuracy"]["all samples"] > 0.9  # a constant prediction has 0.72
+
+
+@pytest.mark.slow
+def test_cross_validate_gives_the_scores_of_the_benchmark(real_data, tmp_path):
+    """On the oral samples, by their column of folds; a small model, as this is about the folds."""
+    directory, target = real_data / "oral-age", tmp_path / "scores.json"
+    options = {name: value for name, value in QUICK.items() if name not in ("lr", "device")}
+    options |= {"rarefy_depth": 500, "batch_size": 64}
+    accuracy.main(
+        ["--data", str(directory), "--pretrain-epochs", "0", "--epochs", "1",
+         "--without-forest", "--json", str(target),
+         *(f"--option={name}={value}" for name, value in options.items() if name != "epochs")]
+    )  # fmt: skip
+    expected = json.loads(target.read_text())["rows"][0]
+    table = biom.load_table(str(directory / "table.biom"))
+    metadata = qiime2.Metadata.load(str(directory / "metadata.tsv"))
+    made = aam.pipelines.cross_validate_regression(
+        qiime2.Artifact.import_data("FeatureTable[Frequency]", table),
+        metadata.get_column("age"),
+        folds=metadata.get_column("fold"),
+        **options,
+    )
+    scores = made.fold_scores.view(pd.DataFrame).set_index("group").loc["all samples"]
+    assert scores["n_samples"] == expected["samples"] == 1500
+    assert scores["r2"] == pytest.approx(expected["R2"], abs=1e-4)
+    assert scores["mae"] == pytest.approx(expected["MAE"], abs=1e-3)
