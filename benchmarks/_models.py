@@ -6,21 +6,21 @@ import torch
 
 from benchmarks.data import DataSet
 from q2_aam.core import api
-from q2_aam.core.artifact.storage import SavedModel
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import ENCODER, ModelSpec, Reads
+from q2_aam.core.model.trained_model import TrainedModel
 from q2_aam.core.options.config import Settings
 
 
-def untrained_encoder(seed: int, **options) -> SavedModel:
+def untrained_encoder(seed: int, **options) -> TrainedModel:
     """Return an encoder with random weights; its speed is that of a trained one."""
     settings = Settings.from_options(options)
     torch.manual_seed(seed)
     spec = ModelSpec.of(ENCODER, settings, Reads(2, 2, 100, 150))
-    return SavedModel(spec, build(spec).state_dict(), api.pd.DataFrame())
+    return TrainedModel(spec, build(spec).state_dict(), api.pd.DataFrame())
 
 
-def quick_regressor(data_set: DataSet, column: str, seed: int) -> SavedModel:
+def quick_regressor(data_set: DataSet, column: str, seed: int) -> TrainedModel:
     """Train one short epoch on a few samples, and keep all samples to compare others with."""
     values = data_set.column(column)
     return api.train_regressor(

@@ -11,15 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.model.predictor import build, save_memory
-from q2_aam.core.model.specification import ENCODER, ModelSpec
-from q2_aam.core.options.config import Settings
+from q2_aam.core.model.specification import ENCODER
 from q2_aam.core.training.loop.optimizer import make_optimizer
-from q2_aam.core.training.objective.losses import Objective
-from q2_aam.core.training.preparation.prepared_run import (
-    prepare_phylogeny,
-    prepare_run,
-    prepare_samples,
-)
+from q2_aam.core.training.preparation.prepared_run import prepare
+from q2_aam.core.training.preparation.run_input import RunInput, settings_of
 
 LARGE = 2048
 """Rows and columns of the square matrices whose product tells what the machine can do."""
@@ -43,25 +38,20 @@ class Steps:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.settings = Settings.from_options({"test_size": 0.0, **self.options})
-        seed = self.settings.training.random_seed
-        torch.manual_seed(seed)
-        samples = prepare_samples(self.table, self.settings)
-        self.phylogenetic = prepare_phylogeny(str(self.tree), samples, self.settings)
-        run = prepare_run(samples, self.settings, phylogenetic=self.phylogenetic, masked=True)
-        self.model = build(ModelSpec.of(ENCODER, self.settings, samples.reads))
+        self.settings = settings_of(ENCODER, {"test_size": 0.0, **self.options})
+        inputs = RunInput(ENCODER, self.settings, self.table, phylogeny=str(self.tree))
+        torch.manual_seed(inputs.seed)
+        run = prepare(inputs)
+        self.model = build(run.spec)
         save_memory(self.model, self.settings.training)
-        self.comparison = self.phylogenetic.comparison
+        self.comparison, self.objective = run.phylogenetic.comparison, run.objective
         self.optimizer = make_optimizer(self.model, self.settings.training)
-        self.objective = Objective(
-            penalty=1.0, nuc_penalty=1.0, unifrac_variance=self.phylogenetic.variance
-        )
-        part = run.training(0)
+        part, seed = run.data.training(0), inputs.seed
         rng = np.random.default_rng(seed)
         plan = plan_batches(part.table.richness, self.settings.training.batch_size, rng)
         self.batches = BatchDataset(
             part.table, plan, self.settings.data, seed=(seed, 0), masked=True,
-            unifrac=self._timed_targets(part.unifrac), references=run.references, join=True,
+            unifrac=self._timed_targets(part.unifrac), references=run.data.references, join=True,
         )  # fmt: skip
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 
 from benchmarks._report import parser, report
 from q2_aam.core.options.config import ModelConfig
-from q2_aam.core.training.preparation.prepared_run import JOINING_REFERENCES
+from q2_aam.core.training.preparation.phylogenetic_targets import JOINING_REFERENCES
 
 LAYER = 12
 """Numbers that a layer keeps of a token for its gradient, in embedding widths."""

@@ -16,7 +16,8 @@ from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.data import nucleotides
 from q2_aam.core.data.mini_batches import mask_nucleotides
-from q2_aam.core.data.sample_table import rarefy, sample_table
+from q2_aam.core.data.rarefaction import rarefy
+from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.model import inference
 from q2_aam.core.model.predictor import build
 from q2_aam.core.phylogeny.branches import BranchTable

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qiime2.sdk import util
 
-from q2_aam.actions import parameters
+from q2_aam.actions.parameters import PretrainingOverrides, parameter_types
 from q2_aam.core.options import config
 from q2_aam.core.options.option import option_infos
 from q2_aam.plugin_setup import plugin
@@ -28,7 +28,7 @@ GROUPS = {
     "Training": config.TrainConfig,
     "Training on a numeric column": config.RegressionConfig,
     "Training on a categorical column": config.ClassificationConfig,
-    "Pre-training within a pipeline": parameters.PretrainingOverrides,
+    "Pre-training within a pipeline": PretrainingOverrides,
 }
 KINDS = {"method": "methods", "pipeline": "pipelines", "visualizer": "visualizers"}
 
@@ -82,7 +82,7 @@ def _names(heading: str) -> list[str]:
 def _takes(action, heading: str) -> bool:
     """Whether an action has all options of a group, with the choices that the group has."""
     parameters = action.signature.parameters
-    types = parameters.parameter_types([GROUPS[heading]])
+    types = parameter_types([GROUPS[heading]])
     return all(
         name in parameters and parameters[name].qiime_type == kind for name, kind in types.items()
     )

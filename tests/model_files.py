@@ -49,7 +49,7 @@ def small_spec(kind: str = ENCODER) -> ModelSpec:
     )
 
 
-def small_model(kind: str = ENCODER) -> storage.SavedModel:
+def small_model(kind: str = ENCODER) -> storage.TrainedModel:
     """Make a model with random weights."""
     spec = small_spec(kind)
     history = pd.DataFrame(
@@ -59,7 +59,7 @@ def small_model(kind: str = ENCODER) -> storage.SavedModel:
             "val/total_loss": [float("nan"), 0.1, float("inf")],
         }
     )
-    return storage.SavedModel(spec, build(spec).state_dict(), history, {EVENT_NAME: b"\x00x"})
+    return storage.TrainedModel(spec, build(spec).state_dict(), history, {EVENT_NAME: b"\x00x"})
 
 
 def edit_config(directory: Path, change) -> None:
@@ -119,7 +119,7 @@ def write_files(files: dict[str, bytes], directory: Path) -> None:
         (directory / name).write_bytes(data)
 
 
-def load_or_refuse(directory: Path) -> storage.SavedModel | None:
+def load_or_refuse(directory: Path) -> storage.TrainedModel | None:
     """Load a model and see that it runs; None if it is refused. Anything else is a failure.
 
     So is taking more than a second: of the processor's time, whatever else the machine does.
@@ -138,7 +138,7 @@ def load_or_refuse(directory: Path) -> storage.SavedModel | None:
     return loaded
 
 
-def differences(a: storage.SavedModel, b: storage.SavedModel) -> list[str]:
+def differences(a: storage.TrainedModel, b: storage.TrainedModel) -> list[str]:
     """Name what differs between two models, event files apart."""
     same = {
         "spec": a.spec == b.spec,

@@ -20,7 +20,6 @@ import pandas as pd
 from q2_aam.core import api
 from q2_aam.core.artifact import model_directory, storage
 from q2_aam.core.data.simulate import SimulationConfig, simulate
-from q2_aam.core.explain import importance
 
 FIXTURES = Path(__file__).parent / "fixtures" / "models"
 TABLE = "table.tsv"
@@ -88,7 +87,7 @@ def _numbers(table, model) -> pd.DataFrame:
 
 
 def _positions(table, model) -> pd.DataFrame:
-    embeddings, distances = importance.embed(table, model, device="cpu")
+    embeddings, distances = api.embed(table, model, device="cpu")
     return embeddings.assign(distance=distances.data[0])
 
 

@@ -2,8 +2,10 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,90 +23,152 @@ PACKAGE = Path(__file__).resolve().parents[1] / "q2_aam"
 HEAVY = ("torch", "lightning", "sklearn", "tensorboard", "altair", "unifrac")
 FRAMEWORK = ("qiime2", "q2_types", "q2_sample_classifier", "q2_feature_table")
 
-# A module imports only from modules above it.
-CORE_ORDER = [
-    [
-        "options",
-        "strict_json",
-        "alphabet",
-        "rundir",
-        "curves",
-        "newick",
-        "quantiles",
-        "extra_trees",
-        "blending",
-    ],
-    ["fine_tuning"],
-    ["config", "simulate", "scores"],
-    ["target", "metadata", "table", "similarity"],
-    ["spec", "phylogeny", "subtrees"],
-    ["schema", "unifrac", "history", "kernel_regression"],
-    ["weights_file", "dataset", "layers"],
-    ["artifact", "neighbours", "reader"],
-    ["model"],
-    [
-        "losses",
-        "comparison",
-        "inference",
-        "optim",
-        "metrics",
-        "device",
-        "callbacks",
-        "interruption",
-    ],
-    ["checkpoint", "training", "explain"],
-    ["fit", "prepare", "extract"],
-    ["run"],
-    ["api"],
-    ["explore"],
+# A room imports only from rooms that come before it.
+CORE = [
+    "core.options",
+    "core.data",
+    "core.phylogeny",
+    "core.model",
+    "core.training",
+    "core.artifact",
+    "core.evaluation",
+    "core.explain",
+    "core.api",
 ]
-TORCH_FREE = {
-    name for layer in CORE_ORDER[:6] for name in layer
-} | {"artifact", "weights_file"}  # fmt: skip
+SHELL = ["types", "pages", "actions", "registration", "plugin_setup"]
+ROOMS = [*CORE, *SHELL]
+MOST_ENTRIES, MOST_MODULES = 10, 16
+TORCH_FREE = (
+    "core.options",
+    "core.phylogeny",
+    "core.evaluation",
+    "core.data.metadata",
+    "core.data.nucleotides",
+    "core.data.rarefaction",
+    "core.data.sample_table",
+    "core.data.simulate",
+    "core.data.target",
+    "core.data.validation_split",
+    "core.model.specification",
+    "core.model.tensor_shapes",
+    "core.artifact.history_file",
+    "core.artifact.model_directory",
+    "core.artifact.weights_file",
+)
 
 
-def core_modules():
-    return sorted(path.stem for path in (PACKAGE / "core").glob("*.py") if path.stem != "__init__")
+def modules(package=PACKAGE):
+    """Return the path of each module by its name within the package."""
+    return {
+        ".".join(path.relative_to(package).with_suffix("").parts): path
+        for path in sorted(package.rglob("*.py"))
+    }
 
 
-def imports_of(path):
-    """List the modules that a file imports at its top level."""
+def room_of(module):
+    """Return the room of a module, or None for an `__init__` above the rooms."""
+    parts = module.split(".")
+    room = ".".join(parts[:2]) if parts[0] == "core" else parts[0]
+    return room if room in ROOMS else None
+
+
+def imports_of(path, *, everywhere=False):
+    """List the modules that a file imports, at its top level or everywhere in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     names = []
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]
     return names
 
 
-def all_imports_of(path):
-    names = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names.append(node.module)
-    return names
+def graph_of(package, *, everywhere):
+    """Return which modules of the package each module imports."""
+    paths, graph = modules(package), {}
+    for name, path in paths.items():
+        graph[name] = set()
+        for imported in imports_of(path, everywhere=everywhere):
+            inside = imported.removeprefix("q2_aam.")
+            found = {inside, inside.rpartition(".")[0]} & set(paths)
+            graph[name] |= found
+    return graph
 
 
-def test_every_core_module_has_its_place():
-    assert set(core_modules()) == {name for layer in CORE_ORDER for name in layer}
+def imports_against_the_direction(package=PACKAGE):
+    """List the imports from a room that comes later."""
+    wrong = []
+    for name, imported in graph_of(package, everywhere=True).items():
+        for other in sorted(imported):
+            here, there = room_of(name), room_of(other)
+            if here and there and ROOMS.index(there) > ROOMS.index(here):
+                wrong.append(f"{name} imports {other}")
+    return wrong
 
 
-@pytest.mark.parametrize("name", core_modules())
-def test_core_imports_point_upwards_only(name):
-    height = {module: i for i, layer in enumerate(CORE_ORDER) for module in layer}
-    for imported in imports_of(PACKAGE / "core" / f"{name}.py"):
-        module = imported.removeprefix("q2_aam.core.").split(".")[0]
-        if imported.startswith("q2_aam.core.") and module in height:
-            assert height[module] < height[name], f"{name} imports {module}"
+def rooms_without_a_sentence(package=PACKAGE):
+    """List the packages whose `__init__` does not say in a sentence what they are for."""
+    wrong = []
+    for path in sorted(package.rglob("__init__.py")):
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if len(said.split()) < 4 or not said.endswith("."):
+            wrong.append(str(path.parent.relative_to(package.parent)))
+    return wrong
 
 
-@pytest.mark.parametrize("name", core_modules())
+@pytest.fixture
+def copy(tmp_path):
+    """Return a copy of the package, to be spoilt."""
+    return Path(shutil.copytree(PACKAGE, tmp_path / "q2_aam"))
+
+
+def test_every_module_is_in_a_room():
+    homeless = {name for name in modules() if room_of(name) is None}
+    assert homeless == {"__init__", "core.__init__"}
+    folders = {str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py")} - {"."}
+    assert folders == {
+        str(p.parent.relative_to(PACKAGE)) for p in PACKAGE.rglob("__init__.py")
+    } - {"."}
+
+
+def test_rooms_import_from_rooms_before_them_only():
+    assert imports_against_the_direction() == []
+
+
+def test_an_import_against_the_direction_is_found(copy):
+    with (copy / "core" / "data" / "metadata.py").open("a") as file:
+        file.write("\n\ndef f():\n    from q2_aam.core.training import run\n")
+    assert imports_against_the_direction(copy) == [
+        "core.data.metadata imports core.training.__init__",
+        "core.data.metadata imports core.training.run",
+    ]
+
+
+def test_modules_import_each_other_in_one_direction():
+    TopologicalSorter(graph_of(PACKAGE, everywhere=False)).prepare()  # fails on a cycle
+
+
+def test_rooms_say_what_they_are_for():
+    assert rooms_without_a_sentence() == []
+
+
+def test_a_room_without_a_sentence_is_found(copy):
+    (copy / "core" / "phylogeny" / "__init__.py").write_text('"""Trees."""\n')
+    (copy / "pages" / "__init__.py").write_text("")
+    assert rooms_without_a_sentence(copy) == ["q2_aam/core/phylogeny", "q2_aam/pages"]
+
+
+@pytest.mark.parametrize("room", ["core", *(room for room in ROOMS if room != "core.api")])
+def test_rooms_can_be_taken_in_at_a_glance(room):
+    folder = PACKAGE.joinpath(*room.split("."))
+    entries = {path.name for path in folder.glob("*") if path.name != "__pycache__"}
+    assert len(entries) <= (MOST_ENTRIES if room == "core" else MOST_MODULES)
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name.startswith("core.")])
 def test_core_does_not_know_qiime2(name):
-    for imported in all_imports_of(PACKAGE / "core" / f"{name}.py"):
+    for imported in imports_of(modules()[name], everywhere=True):
         assert imported.split(".")[0] not in FRAMEWORK
 
 
@@ -125,10 +189,11 @@ def test_registration_loads_nothing_heavy():
     assert "torch" not in ours
 
 
-@pytest.mark.parametrize("name", sorted(TORCH_FREE))
-def test_torch_free_modules_load_no_torch(name):
-    if name in core_modules():
-        assert "torch" not in modules_loaded_by(f"import q2_aam.core.{name}")
+def test_torch_free_modules_load_no_torch():
+    names = [n for n in modules() for free in TORCH_FREE if n == free or n.startswith(f"{free}.")]
+    assert len(names) > len(TORCH_FREE)
+    statement = "; ".join(f"import q2_aam.{name.removesuffix('.__init__')}" for name in names)
+    assert "torch" not in modules_loaded_by(statement)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +213,9 @@ def test_config_survives_json(config):
     assert again == config
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
-def test_files_and_functions_keep_their_size(path):
-    text = path.read_text()
+@pytest.mark.parametrize("name", modules())
+def test_files_and_functions_keep_their_size(name):
+    text = modules()[name].read_text(encoding="utf-8")
     assert text.count("\n") <= 400
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):

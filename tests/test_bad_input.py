@@ -20,7 +20,7 @@ from q2_aam.core import api
 from q2_aam.core.data.simulate import SimulationConfig, simulate
 from q2_aam.core.model.predictor import SequencePredictor
 from q2_aam.core.training import devices
-from q2_aam.core.training.loop import callbacks
+from q2_aam.core.training.loop import checkpoints
 
 QUICK = {
     "embedding_dim": 8,
@@ -678,7 +678,7 @@ def test_no_space_left_ends_in_one_sentence(world, monkeypatch, number, keeps):
     def fail(checkpoint, file):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(callbacks.torch, "save", fail)
+    monkeypatch.setattr(checkpoints.torch, "save", fail)
     monitor = api.Monitor(run_dir=world.folder / "runs" if keeps else None)
     with pytest.raises(ValueError, match=r"no room to write .*\. N\w+ ") as caught:
         world.regress(monitor=monitor)

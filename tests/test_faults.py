@@ -25,8 +25,8 @@ from training_process import (
 from q2_aam.core import api
 from q2_aam.core.artifact import model_directory, storage
 from q2_aam.core.model.specification import KINDS
-from q2_aam.core.training.loop import callbacks
-from q2_aam.core.training.loop.callbacks import SafeCheckpointIO
+from q2_aam.core.training.loop import callbacks, checkpoints
+from q2_aam.core.training.loop.checkpoints import SafeCheckpointIO
 from q2_aam.core.training.objective.losses import Objective
 
 
@@ -50,9 +50,9 @@ def written(tmp_path):
 
 
 FAULTS = {
-    "while-writing": (callbacks.torch, "save"),
-    "while-flushing": (callbacks.os, "fsync"),
-    "while-renaming": (callbacks.os, "replace"),
+    "while-writing": (checkpoints.torch, "save"),
+    "while-flushing": (checkpoints.os, "fsync"),
+    "while-renaming": (checkpoints.os, "replace"),
 }
 
 

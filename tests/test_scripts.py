@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from qiime2.sdk import PluginManager
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ["script/bootstrap", "script/demo", "script/test", ".ci/run"]
@@ -326,3 +327,35 @@ def test_library_environment_is_the_environment_without_name_and_tests():
     extra = requirement_names(conda["dependencies"]) - requirement_names(packages)
     assert extra == {"hypothesis", "pytest", "ruff"}
     assert set(packages) <= set(conda["dependencies"])
+
+
+# ---- plugin_setup.py ---------------------------------------------------------------------------
+
+
+def test_plugin_setup_lists_what_the_checkout_registers():
+    done = subprocess.run(
+        [sys.executable, ROOT / "plugin_setup.py"], capture_output=True, text=True, check=True
+    )
+    manager = PluginManager()
+    registered = manager.plugins["aam"]
+    for name in registered.artifact_classes:
+        assert f"  {name}\n" in done.stdout
+    for action in registered.actions.values():
+        assert f"  {action.id.replace('_', '-')} " in done.stdout
+        assert action.name in done.stdout
+    assert done.stdout.startswith(f"aam {registered.version} from {ROOT / 'q2_aam'}\n")
+    assert done.stdout.endswith("sees the plugin.\n")
+
+
+def test_plugin_setup_says_where_qiime2_does_not_see_the_plugin(tmp_path):
+    """Isolated from the environment's entry points, the checkout is still described."""
+    program = (
+        "import importlib.metadata as metadata\n"
+        "metadata.entry_points = lambda group: []\n"
+        "import plugin_setup\n"
+        "print(plugin_setup.describe())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "does not see the plugin: run script/bootstrap" in done.stdout

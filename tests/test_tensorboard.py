@@ -16,7 +16,7 @@ from event_files import hyperparameters, metrics_of_hyperparameters, read, read_
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.training.loop.callbacks import History
-from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.types.models import AAMModelDirectoryFormat
 
 LOSSES = ["total_loss", "target_loss", "unifrac_loss", "nuc_loss", "count_loss"]
 OF_REGRESSION = ["mae", "mse", "r2"]

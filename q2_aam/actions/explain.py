@@ -6,8 +6,8 @@ import qiime2
 import skbio
 from q2_types.feature_data import DNAFASTAFormat
 
-from q2_aam.actions.methods import _load, _path, _reporting
-from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.actions.views import load_model, path_of, reporting
+from q2_aam.types.models import AAMModelDirectoryFormat
 
 
 def embed(
@@ -17,10 +17,10 @@ def embed(
     device: str = "auto",
 ) -> (pd.DataFrame, skbio.DistanceMatrix):
     """Embed samples, and predict distances among them."""
-    from q2_aam.core.explain import importance
+    from q2_aam.core import api
 
-    with _reporting():
-        return importance.embed(table, _load(model), sequences=_path(sequences), device=device)
+    with reporting():
+        return api.embed(table, load_model(model), sequences=path_of(sequences), device=device)
 
 
 def embed_features(
@@ -30,11 +30,11 @@ def embed_features(
     device: str = "auto",
 ) -> pd.DataFrame:
     """Embed ASVs by themselves."""
-    from q2_aam.core.explain import importance
+    from q2_aam.core import api
 
-    with _reporting():
-        return importance.embed_features(
-            _load(model), table=table, sequences=_path(sequences), device=device
+    with reporting():
+        return api.embed_features(
+            load_model(model), table=table, sequences=path_of(sequences), device=device
         )
 
 
@@ -51,13 +51,13 @@ def importance(
     device: str = "auto",
 ) -> (pd.DataFrame, pd.DataFrame, biom.Table):
     """Find the ASVs that drive predictions."""
-    from q2_aam.core.explain import importance
+    from q2_aam.core import api
 
-    with _reporting():
-        found = importance.importance(
+    with reporting():
+        found = api.importance(
             table,
-            _load(model),
-            sequences=_path(sequences),
+            load_model(model),
+            sequences=path_of(sequences),
             groups=None if groups is None else groups.to_series(),
             missing_samples=missing_samples,
             method=method,

@@ -1,10 +1,5 @@
 """The methods: QIIME 2 views in, one call of the core, a view out."""
 
-import logging
-import os
-import sys
-from contextlib import contextmanager
-
 import biom
 import pandas as pd
 import qiime2
@@ -12,9 +7,8 @@ from q2_types.feature_data import DNAFASTAFormat
 from q2_types.tree import NewickFormat
 
 from q2_aam.actions.parameters import CLASSIFICATION, PRETRAINING, REGRESSION, takes_options
-from q2_aam.types.model_format import AAMModelDirectoryFormat
-
-RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
+from q2_aam.actions.views import load_model, path_of, reporting, save_model, training_inputs
+from q2_aam.types.models import AAMModelDirectoryFormat
 
 
 @takes_options(PRETRAINING)
@@ -29,14 +23,14 @@ def pretrain(
     """Pre-train an encoder."""
     from q2_aam.core import api
 
-    with _reporting():
+    with reporting():
         model = api.pretrain(
             table,
             str(phylogeny),
-            **_shared(sequences, initial_encoder, reference_ids),
+            **training_inputs(sequences, initial_encoder, reference_ids),
             **options,
         )
-    return _save(model)
+    return save_model(model)
 
 
 @takes_options(REGRESSION)
@@ -53,16 +47,16 @@ def train_regressor(
     """Train a model that predicts a numeric column."""
     from q2_aam.core import api
 
-    with _reporting():
+    with reporting():
         model = api.train_regressor(
             table,
             metadata.to_series(),
-            phylogeny=_path(phylogeny),
+            phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
-            **_shared(sequences, encoder, reference_ids),
+            **training_inputs(sequences, encoder, reference_ids),
             **options,
         )
-    return _save(model)
+    return save_model(model)
 
 
 @takes_options(CLASSIFICATION)
@@ -79,23 +73,23 @@ def train_classifier(
     """Train a model that predicts a categorical column."""
     from q2_aam.core import api
 
-    with _reporting():
+    with reporting():
         model = api.train_classifier(
             table,
             metadata.to_series(),
-            phylogeny=_path(phylogeny),
+            phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
-            **_shared(sequences, encoder, reference_ids),
+            **training_inputs(sequences, encoder, reference_ids),
             **options,
         )
-    return _save(model)
+    return save_model(model)
 
 
 def extract_encoder(model: AAMModelDirectoryFormat) -> AAMModelDirectoryFormat:
     """Take the encoder out of a model."""
     from q2_aam.core.model.trained_model import encoder_of
 
-    return _save(encoder_of(_load(model)))
+    return save_model(encoder_of(load_model(model)))
 
 
 def predict_regression(
@@ -107,9 +101,9 @@ def predict_regression(
     """Predict a numeric column."""
     from q2_aam.core import api
 
-    with _reporting():
+    with reporting():
         return api.predict_regression(
-            table, _load(regressor), sequences=_path(sequences), device=device
+            table, load_model(regressor), sequences=path_of(sequences), device=device
         )
 
 
@@ -122,9 +116,9 @@ def predict_intervals(
     """Predict quantiles of a numeric column."""
     from q2_aam.core import api
 
-    with _reporting():
+    with reporting():
         return api.predict_quantiles(
-            table, _load(regressor), sequences=_path(sequences), device=device
+            table, load_model(regressor), sequences=path_of(sequences), device=device
         )
 
 
@@ -137,53 +131,7 @@ def predict_classification(
     """Predict a categorical column."""
     from q2_aam.core import api
 
-    with _reporting():
+    with reporting():
         return api.predict_classification(
-            table, _load(classifier), sequences=_path(sequences), device=device
+            table, load_model(classifier), sequences=path_of(sequences), device=device
         )
-
-
-def _shared(sequences, encoder, reference_ids) -> dict:
-    """Turn the views that all training actions take into what the core takes."""
-    from q2_aam.core.api import Monitor
-
-    return {
-        "sequences": _path(sequences),
-        "encoder": _load(encoder),
-        "reference_ids": None if reference_ids is None else list(reference_ids.ids),
-        "monitor": Monitor(run_dir=os.environ.get(RUN_DIR_VARIABLE) or None, progress=True),
-    }
-
-
-def _path(view) -> str | None:
-    return None if view is None else str(view)
-
-
-def _load(model):
-    from q2_aam.core.artifact import storage
-
-    return None if model is None else storage.load(str(model))
-
-
-def _save(model) -> AAMModelDirectoryFormat:
-    from q2_aam.core.artifact import storage
-
-    directory = AAMModelDirectoryFormat()
-    storage.save(model, str(directory))
-    return directory
-
-
-@contextmanager
-def _reporting():
-    """Let the core's messages reach the user: on stderr, which QIIME 2 shows under --verbose."""
-    logger = logging.getLogger("q2_aam")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

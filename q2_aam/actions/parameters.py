@@ -1,6 +1,6 @@
 """Parameters that actions share, made from the options of the core.
 
-An option is defined once, in `q2_aam.core.options.config`. Here it becomes a QIIME 2 parameter: its type
+An option is defined once, in `q2_aam.core.options`. Here it becomes a QIIME 2 parameter: its type
 with its range, its help text, and its place in the signature of an action.
 """
 

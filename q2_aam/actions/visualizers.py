@@ -3,7 +3,7 @@
 import pandas as pd
 import qiime2
 
-from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.types.models import AAMModelDirectoryFormat
 
 
 def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None:

@@ -2,41 +2,59 @@
 
 A feature table is a `biom.Table`, a phylogeny the path of a Newick file, sequences a mapping or
 the path of a FASTA file, a metadata column a `pandas.Series`. Options are those of
-`q2_aam.core.options.config`, by name. Nothing here needs QIIME 2.
+`q2_aam.core.options`, by name. Nothing here needs QIIME 2.
+
+Each function reads its input once, and hands it down whole.
 """
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
+import biom
+import numpy as np
 import pandas as pd
 import skbio
 import torch
 
-from q2_aam.core.artifact.storage import SavedModel
-from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
-from q2_aam.core.data.sample_table import SampleTable, rarefy, sample_table, warn_of_other_lengths
-from q2_aam.core.data.target import CategoricalTarget, NumericTarget
+from q2_aam.core.artifact.storage import load, save
+from q2_aam.core.data.metadata import check_numbers, with_values
+from q2_aam.core.data.rarefaction import rarefy
+from q2_aam.core.data.sample_table import SampleTable, sample_table, warn_of_other_lengths
+from q2_aam.core.data.sequences import Sequences, read_sequences
+from q2_aam.core.explain import embeddings
+from q2_aam.core.explain.importance import (
+    Importance,
+    ImportanceConfig,
+    measure_importance,
+    question_of,
+)
 from q2_aam.core.model import inference
 from q2_aam.core.model.predictor import build
-from q2_aam.core.model.specification import CLASSIFIER, ENCODER, FINE_TUNING, REGRESSOR, ModelSpec
+from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
+from q2_aam.core.model.trained_model import TrainedModel
 from q2_aam.core.options import quantile_levels
-from q2_aam.core.options.config import ModelConfig, Settings
-from q2_aam.core.options.option import OptionError
 from q2_aam.core.training.devices import choose_device
-from q2_aam.core.training.objective.losses import Objective, fine_tuning_objective
-from q2_aam.core.training.preparation.prepared_run import (
-    drop_missing_features,
-    prepare_phylogeny,
-    prepare_run,
-    prepare_samples,
-)
-from q2_aam.core.training.run import Monitor, Start, identity, train_model
+from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
+from q2_aam.core.training.preparation.run_input import RunInput, settings_of
+from q2_aam.core.training.run import Monitor, train
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "Importance",
+    "Monitor",
+    "TrainedModel",
+    "embed",
+    "embed_features",
+    "importance",
+    "load",
+    "predict_classification",
+    "predict_quantiles",
+    "predict_regression",
+    "pretrain",
+    "save",
+    "train_classifier",
+    "train_regressor",
+]
 
-Sequences = Mapping[str, str] | str | Path | None
 NO_MONITOR = Monitor()
 
 
@@ -45,11 +63,11 @@ def pretrain(
     phylogeny: str | Path,
     *,
     sequences: Sequences = None,
-    encoder: SavedModel | None = None,
+    encoder: TrainedModel | None = None,
     reference_ids: Sequence[str] | None = None,
     monitor: Monitor = NO_MONITOR,
     **options,
-) -> SavedModel:
+) -> TrainedModel:
     """Train an encoder of samples without labels, on UniFrac distances and masked nucleotides.
 
     Parameters
@@ -60,7 +78,7 @@ def pretrain(
         Rooted tree of the ASVs, Newick with branch lengths.
     sequences : mapping or path, optional
         Sequence of each feature, or a FASTA file; not needed if the feature ids are sequences.
-    encoder : SavedModel, optional
+    encoder : TrainedModel, optional
         Continue from this model; its architecture is kept.
     reference_ids : sequence of str, optional
         Samples that the others are compared with, instead of a random choice.
@@ -70,7 +88,7 @@ def pretrain(
 
     Returns
     -------
-    SavedModel
+    TrainedModel
         Of kind SequenceEncoder.
 
     Raises
@@ -78,26 +96,14 @@ def pretrain(
     ValueError
         If the input or an option cannot be used; the message says what to do.
     """
-    settings = _settings(options, None, encoder)
-    whole = _read_table(table, sequences, settings)
-    whole = drop_missing_features(whole, str(phylogeny), settings)
-    samples = prepare_samples(whole, settings)
-    warn_if_few(samples.fixed.n_samples)
-    phylogenetic = prepare_phylogeny(str(phylogeny), samples, settings, reference_ids)
-    run = prepare_run(
-        samples, settings, phylogenetic=phylogenetic, masked=settings.training.nuc_penalty > 0
-    )
-    objective = Objective(
-        penalty=settings.training.penalty,
-        nuc_penalty=settings.training.nuc_penalty,
-        unifrac_variance=phylogenetic.variance,
-    )
-    start = Start(encoder, identity(whole, phylogeny, encoder, reference_ids))
-    spec = ModelSpec.of(ENCODER, settings, samples.reads)
-    return train_model(settings, spec, objective, run, phylogenetic, start, monitor)
+    settings = settings_of(ENCODER, options, encoder)
+    samples = sample_table(table, sequences, settings.model.max_bp)
+    samples = drop_missing_features(samples, str(phylogeny), settings)
+    inputs = RunInput(ENCODER, settings, samples, None, str(phylogeny), encoder, reference_ids)
+    return train(inputs, monitor)
 
 
-def train_regressor(table, target: pd.Series, **arguments) -> SavedModel:
+def train_regressor(table, target: pd.Series, **arguments) -> TrainedModel:
     """Train a model that predicts a numeric metadata column.
 
     Parameters
@@ -112,7 +118,7 @@ def train_regressor(table, target: pd.Series, **arguments) -> SavedModel:
 
     Returns
     -------
-    SavedModel
+    TrainedModel
         Of kind SequenceRegressor.
 
     Raises
@@ -123,15 +129,10 @@ def train_regressor(table, target: pd.Series, **arguments) -> SavedModel:
     return _train(REGRESSOR, table, target, **arguments)
 
 
-def train_classifier(table, target: pd.Series, **arguments) -> SavedModel:
-    """Train a model that predicts a categorical metadata column.
+def train_classifier(table, target: pd.Series, **arguments) -> TrainedModel:
+    """Train a model that predicts a categorical metadata column: a SequenceClassifier.
 
     As `train_regressor`, with classes for numbers and the options of `ClassificationConfig`.
-
-    Returns
-    -------
-    SavedModel
-        Of kind SequenceClassifier.
     """
     return _train(CLASSIFIER, table, target, **arguments)
 
@@ -141,48 +142,26 @@ def _train(
     table,
     column,
     *,
-    encoder: SavedModel | None = None,
+    encoder: TrainedModel | None = None,
     phylogeny: str | Path | None = None,
     sequences: Sequences = None,
     reference_ids: Sequence[str] | None = None,
     missing_samples: str = "error",
     monitor: Monitor = NO_MONITOR,
     **options,
-) -> SavedModel:
-    settings = _settings(options, FINE_TUNING[kind], encoder)
-    whole = _read_table(table, sequences, settings)
-    values = with_values(whole.sample_ids, column, missing_samples)
+) -> TrainedModel:
+    settings = settings_of(kind, options, encoder)
+    samples = sample_table(table, sequences, settings.model.max_bp)
+    values = with_values(samples.sample_ids, column, missing_samples)
     values = check_numbers(values) if kind == REGRESSOR else values.astype(str)
-    phylogeny = None if phylogeny is None else str(phylogeny)
-    whole = drop_missing_features(whole.select(values.index), phylogeny, settings)
-    samples = prepare_samples(whole, settings, classes=None if kind == REGRESSOR else values)
-    known = values[list(samples.fixed.sample_ids)]
-    warn_if_few(len(known), None if kind == REGRESSOR else known)
-    if kind == REGRESSOR:
-        target = NumericTarget.fit(column.name, known, settings.fine_tuning.target_transform)
-    else:
-        target = CategoricalTarget.fit(column.name, known)
-    phylogenetic = None
-    if settings.fine_tuning.freeze_base and phylogeny is not None:
-        log.info("freeze_base keeps the encoder as it is, so it learns nothing of the phylogeny.")
-    elif phylogeny is not None and settings.training.penalty > 0:
-        phylogenetic = prepare_phylogeny(phylogeny, samples, settings, reference_ids)
-    objective = fine_tuning_objective(settings, target, known, phylogenetic)
-    held = None if samples.held is None else values[list(samples.held.sample_ids)]
-    run = prepare_run(
-        samples,
-        settings,
-        phylogenetic=phylogenetic,
-        masked=objective.nuc_penalty > 0,
-        targets=(target.to_learnt(known), None if held is None else target.to_learnt(held)),
-    )
-    spec = ModelSpec.of(kind, settings, samples.reads, target)
-    start = Start(encoder, identity(whole, phylogeny, encoder, reference_ids, values))
-    return train_model(settings, spec, objective, run, phylogenetic, start, monitor)
+    tree = None if phylogeny is None else str(phylogeny)
+    samples = drop_missing_features(samples.select(values.index), tree, settings)
+    inputs = RunInput(kind, settings, samples, values, tree, encoder, reference_ids)
+    return train(inputs, monitor)
 
 
 def predict_regression(
-    table, model: SavedModel, *, sequences: Sequences = None, device: str = "auto"
+    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
 ) -> pd.Series:
     """Predict a numeric column for samples.
 
@@ -190,7 +169,7 @@ def predict_regression(
     ----------
     table : biom.Table
         Counts of ASVs in samples; the ASVs need not have been in training.
-    model : SavedModel
+    model : TrainedModel
         Of kind SequenceRegressor.
     sequences : mapping or path, optional
         As in training.
@@ -210,7 +189,7 @@ def predict_regression(
 
 
 def predict_quantiles(
-    table, model: SavedModel, *, sequences: Sequences = None, device: str = "auto"
+    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
 ) -> pd.DataFrame:
     """Predict between which values a numeric column lies for samples.
 
@@ -243,7 +222,7 @@ def predict_quantiles(
 
 
 def predict_classification(
-    table, model: SavedModel, *, sequences: Sequences = None, device: str = "auto"
+    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Predict a categorical column for samples.
 
@@ -269,54 +248,127 @@ def predict_classification(
     return predictions, probabilities
 
 
-def _settings(options, fine_tuning, encoder) -> Settings:
-    """Sort the options; the architecture of a given encoder stands, and cannot be contradicted."""
-    problems = list(_contradictions_of_encoder(options, encoder))
-    try:
-        settings = Settings.from_options(options, fine_tuning)
-    except OptionError as error:
-        raise OptionError(error.problems + problems) from None
-    if problems:
-        raise OptionError(problems)
-    if encoder is None:
-        return settings
-    return replace(settings, model=replace(encoder.spec.model, dropout=settings.model.dropout))
+def embed(
+    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
+) -> tuple[pd.DataFrame, skbio.DistanceMatrix]:
+    """Embed samples, and predict the UniFrac distances among them.
+
+    Parameters
+    ----------
+    table : biom.Table
+        Counts of ASVs in samples; the ASVs need not have been in training.
+    model : TrainedModel
+        Of any kind.
+    sequences : mapping or path, optional
+        As in training.
+    device : {'auto', 'cpu', 'cuda'}
+
+    Returns
+    -------
+    embeddings : DataFrame of shape (n_samples, D)
+        Samples without reads are left out, with a warning.
+    distances : skbio.DistanceMatrix
+        Predicted UniFrac; Euclidean distances if the model has not learnt it, with a warning. It
+        takes 8 · n_samples² bytes.
+    """
+    samples, module = samples_for(model, table, sequences), module_of(model, device)
+    return embeddings.embed_samples(module, samples, model.spec.data)
 
 
-def _contradictions_of_encoder(options, encoder: SavedModel | None):
-    if encoder is None:
-        if options.get("freeze_base") is True:
-            yield "freeze_base keeps an encoder as it is, so an encoder must be given"
-        return
-    given, default = encoder.spec.model, ModelConfig()
-    for name in ("embedding_dim", "attention_heads", "attention_layers", "max_bp"):
-        mine, its = options.get(name, getattr(default, name)), getattr(given, name)
-        if mine not in (getattr(default, name), its):
-            yield f"{name} is {mine}, but the encoder's is {its}: leave it out"
+def embed_features(
+    model: TrainedModel, *, table=None, sequences: Sequences = None, device: str = "auto"
+) -> pd.DataFrame:
+    """Embed ASVs by themselves, outside of any sample.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        Of any kind.
+    table : biom.Table, optional
+        Embed the features of this table, whose ids are sequences unless `sequences` are given.
+    sequences : mapping or path, optional
+        Without a table, all of these are embedded.
+    device : {'auto', 'cpu', 'cuda'}
+
+    Returns
+    -------
+    DataFrame of shape (n_features, D)
+        Equal sequences have equal vectors.
+
+    Raises
+    ------
+    ValueError
+        If neither a table nor sequences are given.
+    """
+    known = read_sequences(sequences)
+    if table is None:
+        if not known:
+            raise ValueError("There is nothing to embed: give a table, sequences, or both.")
+        names = list(known)
+        table = biom.Table(np.ones((len(names), 1)), names, ["all"])
+    features = sample_table(table, known, model.spec.model.max_bp)
+    return embeddings.embed_asvs(module_of(model, device), features)
 
 
-def _read_table(table, sequences: Sequences, settings: Settings) -> SampleTable:
-    return sample_table(table, read_sequences(sequences), settings.model.max_bp)
+def importance(
+    table,
+    model: TrainedModel,
+    *,
+    sequences: Sequences = None,
+    groups: pd.Series | None = None,
+    missing_samples: str = "error",
+    method: str = "occlusion",
+    target_class: str | None = None,
+    max_features: int = 100,
+    steps: int = 32,
+    device: str = "auto",
+) -> Importance:
+    """Find the ASVs that drive a model's predictions.
+
+    Parameters
+    ----------
+    table : biom.Table
+        Counts of ASVs in samples.
+    model : TrainedModel
+        Of kind SequenceRegressor or SequenceClassifier.
+    sequences : mapping or path, optional
+        As in training.
+    groups : Series, optional
+        Group by sample id: means are taken in each group by itself.
+    missing_samples : {'error', 'ignore'}
+        What to do with samples that have no group.
+    method : {'occlusion', 'integrated-gradients'}
+        See `q2_aam.core.explain.attribution`.
+    target_class : str, optional
+        Class whose log-odds are explained; otherwise of each sample the class predicted for it.
+    max_features : int
+        Occlusion only: ASVs that are taken away from each sample; 0 is all.
+    steps : int
+        Integrated gradients only: points of the integral.
+    device : {'auto', 'cpu', 'cuda'}
+
+    Returns
+    -------
+    Importance
+
+    Raises
+    ------
+    ValueError
+        If the input or an option cannot be used; the message says what to do.
+    """
+    question = question_of(model.spec, target_class)
+    config = ImportanceConfig(method, max_features, steps)
+    samples = samples_for(model, table, sequences)
+    if groups is not None:
+        groups = with_values(samples.sample_ids, groups, missing_samples).astype(str)
+        samples = samples.select(groups.index)
+    module = module_of(model, device).requires_grad_(False)
+    return measure_importance(
+        module, samples.observed(), model.spec.data, question, config, groups
+    )
 
 
-def read_sequences(sequences: Sequences) -> Mapping[str, str] | None:
-    """Return sequences by feature id, from a mapping or a FASTA file; None stays None."""
-    if sequences is None or isinstance(sequences, Mapping):
-        return sequences
-    try:
-        records = skbio.io.read(str(sequences), format="fasta", constructor=skbio.Sequence)
-        pairs = [(record.metadata["id"], str(record)) for record in records]
-    except (skbio.io.FileFormatError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{sequences} cannot be read as FASTA: {reason}") from error
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, sequence in pairs if found[name] is not sequence)
-        raise ValueError(f"{sequences} has several sequences under the id '{twice}'.")
-    return found
-
-
-def _check_kind(model: SavedModel, expected: str, instead: str) -> None:
+def _check_kind(model: TrainedModel, expected: str, instead: str) -> None:
     if model.spec.kind != expected:
         way_out = (
             "train it on a metadata column first (train-regressor, train-classifier)"
@@ -326,16 +378,16 @@ def _check_kind(model: SavedModel, expected: str, instead: str) -> None:
         raise ValueError(f"The model is a {model.spec.kind}, not a {expected}: {way_out}.")
 
 
-def samples_for(model: SavedModel, table, sequences: Sequences) -> SampleTable:
+def samples_for(model: TrainedModel, table, sequences: Sequences) -> SampleTable:
     """Bring a table into the form in which a model reads it; empty samples are left out."""
     spec = model.spec
-    samples = sample_table(table, read_sequences(sequences), spec.model.max_bp)
+    samples = sample_table(table, sequences, spec.model.max_bp)
     warn_of_other_lengths(samples, spec.reads.shortest, spec.reads.longest)
     seed = spec.training.random_seed
     return rarefy(samples, spec.data.rarefy_depth, seed, keep_shallow=True)
 
 
-def module_of(model: SavedModel, device: str) -> torch.nn.Module:
+def module_of(model: TrainedModel, device: str) -> torch.nn.Module:
     """Put a model at rest on a device."""
     module = build(model.spec)
     module.load_state_dict(model.weights)

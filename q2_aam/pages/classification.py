@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam.core.evaluation import classification_curves
+from q2_aam.core.evaluation.class_names import class_names
 from q2_aam.core.evaluation.scores import ClassificationReport, classification_scores
 from q2_aam.pages import charts as charts
 from q2_aam.pages import legend, samples
@@ -90,30 +91,6 @@ def _aligned(probabilities: pd.DataFrame, predictions: pd.Series) -> pd.DataFram
             "predict-classification."
         )
     return probabilities.rename(columns=str)
-
-
-def class_names(predictions: pd.Series, probabilities: pd.DataFrame) -> pd.Series:
-    """Return predicted classes under the names that the probabilities have.
-
-    QIIME 2 reads predictions as numbers where it can, so that '01' comes as 1, and class names
-    such as 'None' as missing. A name that is not among the classes is therefore looked up as a
-    number; where it is missing, or could be several classes, it is that of the greatest
-    probability.
-    """
-    names = [str(name) for name in probabilities.columns]
-    alike = {}
-    for name, value in zip(names, pd.to_numeric(pd.Series(names), errors="coerce"), strict=True):
-        alike.setdefault(value, []).append(name)
-    most_probable = probabilities.to_numpy().argmax(axis=1)
-
-    def name_of(value, best):
-        could_be = alike.get(value, [])
-        if pd.isna(value) or len(could_be) > 1:
-            return names[best]
-        return could_be[0] if could_be else str(value)
-
-    found = [name_of(*pair) for pair in zip(predictions, most_probable, strict=True)]
-    return pd.Series(found, predictions.index)
 
 
 def _notes(true, predicted, chances) -> list[str]:

@@ -65,7 +65,7 @@ def _model(action, column=None):
 
 def _as_artifact(model):
     from q2_aam.core.artifact import storage
-    from q2_aam.types.model_format import AAMModelDirectoryFormat
+    from q2_aam.types.models import AAMModelDirectoryFormat
 
     directory = AAMModelDirectoryFormat()
     storage.save(model, str(directory))

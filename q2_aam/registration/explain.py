@@ -1,11 +1,11 @@
-"""Registration of the actions that look into a model, and of what they return."""
+"""Registration of the actions that look into a model."""
 
 from q2_sample_classifier import Importance
 from q2_types.distance_matrix import DistanceMatrix
 from q2_types.feature_data import FeatureData, Sequence
-from q2_types.feature_table import BIOMV210DirFmt, FeatureTable, Frequency
+from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.sample_data import SampleData
-from qiime2.plugin import Categorical, Choices, Citations, Int, MetadataColumn, Range, Str
+from qiime2.plugin import Categorical, Choices, Int, MetadataColumn, Range, Str
 
 from q2_aam.actions import explain
 from q2_aam.actions.parameters import (
@@ -14,40 +14,16 @@ from q2_aam.actions.parameters import (
     prediction_help,
     prediction_types,
 )
-from q2_aam.types import embeddings
+from q2_aam.registration.shared import ANY_MODEL, NEW_TABLE_HELP, SEQUENCES_HELP, citations
 from q2_aam.types.embeddings import AAMEffect, AAMEmbedding
-from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
-
-ANY_MODEL = AAMModel[SequenceEncoder | SequenceRegressor | SequenceClassifier]
-TABLE_HELP = (
-    "Counts of ASVs (or other features) in samples: raw, not relative. The features need not have "
-    "been in training."
-)
-SEQUENCES_HELP = (
-    "Sequences of the table's features. Needed unless the feature ids are the sequences "
-    "themselves, as Deblur and redbiom have them."
-)
+from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceRegressor
 
 
 def register(plugin):
-    """Register types, format, transformers and methods with the plugin."""
-    _register_types(plugin)
+    """Register the methods that look into a model with the plugin."""
     _register_embed(plugin)
     _register_embed_features(plugin)
     _register_importance(plugin)
-
-
-def _register_types(plugin):
-    plugin.register_semantic_types(AAMEmbedding, AAMEffect)
-    plugin.register_formats(embeddings.AAMEmbeddingFormat, embeddings.AAMEmbeddingDirectoryFormat)
-    plugin.register_semantic_type_to_format(
-        SampleData[AAMEmbedding] | FeatureData[AAMEmbedding],
-        embeddings.AAMEmbeddingDirectoryFormat,
-    )
-    plugin.register_semantic_type_to_format(FeatureTable[AAMEffect], BIOMV210DirFmt)
-    plugin.register_transformer(embeddings.write_embeddings)
-    plugin.register_transformer(embeddings.read_embeddings)
-    plugin.register_transformer(embeddings.embeddings_as_metadata)
 
 
 def _register_embed(plugin):
@@ -61,7 +37,7 @@ def _register_embed(plugin):
         parameters=prediction_types(),
         outputs=[("embeddings", SampleData[AAMEmbedding]), ("distances", DistanceMatrix)],
         input_descriptions={
-            "table": TABLE_HELP,
+            "table": NEW_TABLE_HELP,
             "model": "A model of any kind. Distances are best from an encoder, or from a model "
             "that was trained with a phylogeny.",
             "sequences": SEQUENCES_HELP,
@@ -111,7 +87,6 @@ def _register_embed_features(plugin):
 
 
 def _register_importance(plugin):
-    citations = Citations.load("citations.bib", package="q2_aam")
     plugin.methods.register_function(
         function=explain.importance,
         inputs={
@@ -134,7 +109,7 @@ def _register_importance(plugin):
             ("sample_effects", FeatureTable[AAMEffect]),
         ],
         input_descriptions={
-            "table": TABLE_HELP,
+            "table": NEW_TABLE_HELP,
             "model": "A model made by train-regressor or train-classifier.",
             "sequences": SEQUENCES_HELP,
         },

@@ -1,4 +1,4 @@
-"""Registration of the pipelines, and of the small methods that they are put together from."""
+"""Registration of the pipelines."""
 
 from q2_sample_classifier import ClassifierPredictions, Probabilities, RegressorPredictions
 from q2_types.feature_data import FeatureData, Sequence
@@ -9,16 +9,14 @@ from qiime2.plugin import (
     Categorical,
     Float,
     Int,
-    List,
     MetadataColumn,
     Numeric,
     Range,
     Str,
-    TypeMatch,
     Visualization,
 )
 
-from q2_aam.actions import methods, pipelines, scoring
+from q2_aam.actions import pipelines
 from q2_aam.actions.parameters import (
     CLASSIFICATION_PIPELINE,
     MISSING_SAMPLES,
@@ -28,11 +26,9 @@ from q2_aam.actions.parameters import (
     parameter_types,
 )
 from q2_aam.actions.splits import MOST_FOLDS
-from q2_aam.registration.visualizers import MISSING_SAMPLES_HELP as MISSING_PREDICTED_HELP
-from q2_aam.registration.visualizers import SEED, SEED_HELP
+from q2_aam.registration.shared import ANY_MODEL, SEQUENCES_HELP, TABLE_HELP
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
-
-ANY_MODEL = AAMModel[SequenceEncoder | SequenceRegressor | SequenceClassifier]
+from q2_aam.types.scores import AAMScores
 
 INPUTS = {
     "table": FeatureTable[Frequency],
@@ -41,12 +37,11 @@ INPUTS = {
     "sequences": FeatureData[Sequence],
 }
 INPUT_HELP = {
-    "table": "Counts of ASVs (or other features) in samples: raw, not relative.",
+    "table": TABLE_HELP,
     "phylogeny": "Rooted tree with branch lengths whose tips are the features of the table. "
     "Without an encoder, one is pre-trained with it. In training, UniFrac distances are learnt "
     "beside the target; set penalty to 0 to learn the target alone.",
-    "sequences": "Sequences of the table's features. Needed unless the feature ids are the "
-    "sequences themselves, as Deblur and redbiom have them.",
+    "sequences": SEQUENCES_HELP,
 }
 SPLIT = {
     "split": MetadataColumn[Categorical | Numeric],
@@ -89,11 +84,7 @@ EACH_FOLD = (
 
 
 def register(plugin):
-    """Register the pipelines and their methods with the plugin."""
-    _register_scores(plugin)
-    _register_scoring(plugin)
-    _register_merging(plugin)
-    _register_encoder_extraction(plugin)
+    """Register the pipelines with the plugin."""
     for target in (NUMBER, CLASS):
         _register_hold_out(plugin, target)
         _register_cross_validation(plugin, target)
@@ -201,7 +192,7 @@ def _register_cross_validation(plugin, target):
     outputs = {
         **target.predictions,
         "fold_scores": (
-            scoring.AAMScores,
+            AAMScores,
             "Scores of each fold and of all samples together, with 95% intervals. Opens as "
             "metadata.",
         ),
@@ -222,97 +213,5 @@ def _register_cross_validation(plugin, target):
         description=(
             f"{EACH_FOLD} {STEPS}"
             + ("" if is_number else " Each class is dealt out equally to the folds.")
-        ),
-    )
-
-
-def _register_scores(plugin):
-    plugin.register_semantic_types(scoring.AAMScores)
-    plugin.register_formats(scoring.AAMScoresFormat, scoring.AAMScoresDirectoryFormat)
-    plugin.register_semantic_type_to_format(scoring.AAMScores, scoring.AAMScoresDirectoryFormat)
-    for transformer in (scoring.write_scores, scoring.read_scores, scoring.show_scores):
-        plugin.register_transformer(transformer)
-
-
-def _register_scoring(plugin):
-    shared = {
-        "groups": MetadataColumn[Categorical],
-        "missing_samples": MISSING_SAMPLES,
-        "random_seed": SEED,
-    }
-    for function, target in (
-        (scoring.score_regression, NUMBER),
-        (scoring.score_classification, CLASS),
-    ):
-        plugin.methods.register_function(
-            function=function,
-            inputs={name: kind for name, (kind, _) in target.predictions.items()},
-            parameters={"metadata": target.column, **shared},
-            outputs=[("scores", scoring.AAMScores)],
-            input_descriptions={
-                "predictions": "Predictions of samples that were not used in training.",
-                "probabilities": "The probabilities that belong to the predictions.",
-            }
-            if target is CLASS
-            else {"predictions": "Predictions of samples that were not used in training."},
-            parameter_descriptions={
-                "metadata": "The true values: the column that was predicted.",
-                "groups": "Score the samples of each value of this column by themselves as well.",
-                "missing_samples": MISSING_PREDICTED_HELP,
-                "random_seed": SEED_HELP,
-            },
-            output_descriptions={
-                "scores": "A row for each group and one for all samples: each score with its 95% "
-                "interval. Opens as metadata."
-            },
-            name=f"Score predictions of {target.what}",
-            description=(
-                "Compare predictions with the truth in numbers, for further use: what "
-                "evaluate-regression and evaluate-classification show, as a table."
-            ),
-        )
-
-
-def _register_merging(plugin):
-    either = TypeMatch([SampleData[RegressorPredictions], SampleData[ClassifierPredictions]])
-    plugin.methods.register_function(
-        function=scoring.merge_predictions,
-        inputs={"predictions": List[either]},
-        parameters={},
-        outputs=[("merged_predictions", either)],
-        input_descriptions={"predictions": "Predictions of the same column, of other samples."},
-        output_descriptions={"merged_predictions": "The predictions of all samples."},
-        name="Merge predictions",
-        description="Put predictions of different samples together, such as those of folds.",
-    )
-    plugin.methods.register_function(
-        function=scoring.merge_probabilities,
-        inputs={"probabilities": List[SampleData[Probabilities]]},
-        parameters={},
-        outputs=[("merged_probabilities", SampleData[Probabilities])],
-        input_descriptions={
-            "probabilities": "Probabilities of the classes of the same column, of other samples."
-        },
-        output_descriptions={
-            "merged_probabilities": "The probabilities for all samples. A class that a model did "
-            "not know has had probability 0."
-        },
-        name="Merge probabilities",
-        description="Put class probabilities of different samples together, such as of folds.",
-    )
-
-
-def _register_encoder_extraction(plugin):
-    plugin.methods.register_function(
-        function=methods.extract_encoder,
-        inputs={"model": ANY_MODEL},
-        parameters={},
-        outputs=[("encoder", AAMModel[SequenceEncoder])],
-        input_descriptions={"model": "A model of any kind."},
-        output_descriptions={"encoder": "Its encoder."},
-        name="Take the encoder out of a model",
-        description=(
-            "Keep of a trained model the encoder alone, to train it on another column, or to "
-            "share it without the target and the training samples that the model stores."
         ),
     )

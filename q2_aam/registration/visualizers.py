@@ -2,21 +2,13 @@
 
 from q2_sample_classifier import ClassifierPredictions, Probabilities, RegressorPredictions
 from q2_types.sample_data import SampleData
-from qiime2.plugin import Categorical, Int, List, MetadataColumn, Numeric, Range
+from qiime2.plugin import Categorical, List, MetadataColumn, Numeric
 
 from q2_aam.actions import visualizers
 from q2_aam.actions.parameters import MISSING_SAMPLES
+from q2_aam.registration.shared import ANY_MODEL, MISSING_PREDICTED_HELP, SEED, SEED_HELP
 from q2_aam.types.intervals import AAMIntervals
-from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
 
-MISSING_SAMPLES_HELP = (
-    "What to do with predicted samples that are not in the metadata or have no value: stop "
-    "(error), or leave them out (ignore)."
-)
-SEED = Int % Range(0, 2**31 - 1, inclusive_end=True)
-SEED_HELP = (
-    "Seed of the random draws: the bootstrap, and which points are shown where there are too many."
-)
 BOOTSTRAP_HELP = "Every score has a 95% interval, found by drawing the samples anew (bootstrap)."
 
 
@@ -30,9 +22,7 @@ def register(plugin):
 def _register_training(plugin):
     plugin.visualizers.register_function(
         function=visualizers.summarize_training,
-        inputs={
-            "models": List[AAMModel[SequenceEncoder | SequenceRegressor | SequenceClassifier]]
-        },
+        inputs={"models": List[ANY_MODEL]},
         parameters={},
         input_descriptions={
             "models": "One model, or several that are to be compared, of any kind. They are "
@@ -71,7 +61,7 @@ def _register_regression(plugin):
             "metadata": "The true values: the column that was predicted.",
             "groups": "Score the samples of each value of this column by themselves as well, such "
             "as those of each study.",
-            "missing_samples": MISSING_SAMPLES_HELP,
+            "missing_samples": MISSING_PREDICTED_HELP,
             "random_seed": SEED_HELP,
         },
         name="Evaluate predictions of a numeric column",
@@ -103,7 +93,7 @@ def _register_classification(plugin):
         },
         parameter_descriptions={
             "metadata": "The true classes: the column that was predicted.",
-            "missing_samples": MISSING_SAMPLES_HELP,
+            "missing_samples": MISSING_PREDICTED_HELP,
             "random_seed": SEED_HELP,
         },
         name="Evaluate predictions of a categorical column",

@@ -9,14 +9,14 @@ from qiime2.plugin import ValidationError
 from qiime2.plugins import aam, metadata, sample_classifier
 
 from q2_aam.core import api
-from q2_aam.core.explain import importance
+from q2_aam.core.explain import embeddings
 from q2_aam.types.embeddings import AAMEmbeddingFormat
 
 
 def as_artifact(model):
-    from q2_aam.actions.methods import _save
+    from q2_aam.actions.views import save_model
 
-    return qiime2.Artifact.import_data(f"AAMModel[{model.spec.kind}]", _save(model))
+    return qiime2.Artifact.import_data(f"AAMModel[{model.spec.kind}]", save_model(model))
 
 
 OPTIONS = {
@@ -71,7 +71,7 @@ def test_embed_opens_as_metadata_and_merges(embedded, simulated):
 
 
 def test_embed_is_stored_exactly(embedded, simulated, trained_encoder):
-    expected, _ = importance.embed(simulated.table, trained_encoder)
+    expected, _ = api.embed(simulated.table, trained_encoder)
     pd.testing.assert_frame_equal(
         embedded.embeddings.view(pd.DataFrame).astype("float32"), expected.astype("float32"),
         check_exact=True,
@@ -89,14 +89,14 @@ def test_embed_predicts_unifrac(embedded, simulated):
 
 
 def test_distances_do_not_depend_on_blocks(simulated, trained_encoder, monkeypatch):
-    _, whole = importance.embed(simulated.table, trained_encoder)
-    monkeypatch.setattr(importance, "BLOCK_NUMBERS", 16 * 7**2)
-    _, blocks = importance.embed(simulated.table, trained_encoder)
+    _, whole = api.embed(simulated.table, trained_encoder)
+    monkeypatch.setattr(embeddings, "BLOCK_NUMBERS", 16 * 7**2)
+    _, blocks = api.embed(simulated.table, trained_encoder)
     np.testing.assert_allclose(whole.data, blocks.data, atol=1e-6)
 
 
 def test_distances_of_a_model_without_unifrac_are_euclidean(simulated, trained_regressor, caplog):
-    vectors, distances = importance.embed(simulated.table, trained_regressor)
+    vectors, distances = api.embed(simulated.table, trained_regressor)
     assert "has not learnt UniFrac" in caplog.text
     expected = np.linalg.norm(vectors.iloc[0] - vectors.iloc[1])
     assert distances.data[0, 1] == pytest.approx(expected, rel=1e-3)
@@ -143,7 +143,7 @@ def test_importance_has_a_column_for_each_group(important):
 
 def test_importance_refuses_encoders(table, simulated, trained_encoder):
     with pytest.raises(ValueError, match="predicts no metadata"):
-        importance.importance(simulated.table, trained_encoder)
+        api.importance(simulated.table, trained_encoder)
 
 
 @pytest.mark.parametrize(

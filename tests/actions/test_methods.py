@@ -13,7 +13,7 @@ from qiime2.plugins import aam
 
 from q2_aam.core.artifact import storage
 from q2_aam.core.data.simulate import SimulationConfig, simulate
-from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.types.models import AAMModelDirectoryFormat
 
 QUICK = {
     "embedding_dim": 16,

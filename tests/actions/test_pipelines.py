@@ -17,11 +17,11 @@ from sklearn.metrics import accuracy_score, r2_score
 
 from benchmarks import accuracy
 from q2_aam.actions import pipelines
-from q2_aam.actions.scoring import AAMScoresFormat
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
-from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.types.models import AAMModelDirectoryFormat
+from q2_aam.types.scores import AAMScoresFormat
 
 QUICK = {
     "embedding_dim": 16,

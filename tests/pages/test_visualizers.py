@@ -20,7 +20,7 @@ from q2_aam.actions.visualizers import summarize_training
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
-from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.types.models import AAMModelDirectoryFormat
 
 NASTY = "a.b[0] 'c' \"d\" </script><img src=x onerror=alert(1)> & größe"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),

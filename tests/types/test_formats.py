@@ -23,7 +23,7 @@ from released_models import released
 
 from q2_aam.core.artifact import model_directory, storage
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, KINDS
-from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.types.models import AAMModelDirectoryFormat
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from qiime2.plugin import ValidationError
 
 from q2_aam.core.artifact import storage
 from q2_aam.core.model.specification import CLASSIFIER, KINDS
-from q2_aam.types.model_format import AAMModelDirectoryFormat
+from q2_aam.types.models import AAMModelDirectoryFormat
 
 
 def view_of(kind):

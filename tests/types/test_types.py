@@ -4,8 +4,13 @@ from qiime2.plugin import Plugin
 from qiime2.sdk import PluginManager, parse_type
 
 from q2_aam.core.model.specification import KINDS
-from q2_aam.types.model_format import AAMModelDirectoryFormat
-from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
+from q2_aam.types.models import (
+    AAMModel,
+    AAMModelDirectoryFormat,
+    SequenceClassifier,
+    SequenceEncoder,
+    SequenceRegressor,
+)
 
 
 @pytest.fixture(scope="module")

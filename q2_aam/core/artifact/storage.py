@@ -1,66 +1,22 @@
 """The only reader and writer of model directories."""
 
-import importlib.metadata
 import os
-import platform
 import re
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import q2_aam
 from q2_aam.core.artifact import history_file, model_directory
 from q2_aam.core.artifact.model_directory import ArtifactError, SavedConfig
-from q2_aam.core.model.specification import ModelSpec
-
-PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "safetensors")
+from q2_aam.core.model.trained_model import TrainedModel
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of what makes a model here and now, by name."""
-    versions = {"q2_aam": q2_aam.__version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "unknown"
-    return versions
-
-
-@dataclass(eq=False)
-class SavedModel:
-    """A trained model as it is kept.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        What it is.
-    weights : dict of str to Tensor
-        Its state dictionary.
-    history : pandas.DataFrame
-        One row an epoch: 'epoch', then losses, metrics, learning rate and seconds.
-    event_files : dict of str to bytes or Path
-        TensorBoard's files by name, as their content or as where they are. A loaded model has
-        paths into the directory it came from, since nothing here reads them.
-    versions : dict of str to str
-        Packages that made it.
-    """
-
-    spec: ModelSpec
-    weights: Mapping[str, torch.Tensor]
-    history: pd.DataFrame
-    event_files: Mapping[str, bytes | Path] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=package_versions)
-
-
-def save(model: SavedModel, directory: str | Path) -> None:
+def save(model: TrainedModel, directory: str | Path) -> None:
     """Write a model so that it is either whole under its name or not there.
 
     Everything is written to a hidden directory beside, checked, flushed to the disk and then
@@ -68,7 +24,7 @@ def save(model: SavedModel, directory: str | Path) -> None:
 
     Parameters
     ----------
-    model : SavedModel
+    model : TrainedModel
     directory : path
         New or empty.
 
@@ -97,7 +53,7 @@ def save(model: SavedModel, directory: str | Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load(directory: str | Path) -> SavedModel:
+def load(directory: str | Path) -> TrainedModel:
     """Read a model after checking all of it; nothing in it is executed or unpickled.
 
     Parameters
@@ -107,7 +63,7 @@ def load(directory: str | Path) -> SavedModel:
 
     Returns
     -------
-    SavedModel
+    TrainedModel
         With weights in memory, on the processor.
 
     Raises
@@ -125,10 +81,10 @@ def load(directory: str | Path) -> SavedModel:
     # Mapped tensors would follow the file when it is changed or removed.
     weights = {name: tensor.clone() for name, tensor in mapped.items()}
     events = model_directory.event_files(directory)
-    return SavedModel(saved.spec, weights, table, events, saved.versions)
+    return TrainedModel(saved.spec, weights, table, events, saved.versions)
 
 
-def _write(model: SavedModel, directory: Path) -> None:
+def _write(model: TrainedModel, directory: Path) -> None:
     """Write the files, the configuration with the others' checksums last."""
     weights = {name: _plain(tensor) for name, tensor in sorted(model.weights.items())}
     weights_path, history_path = (

@@ -21,7 +21,7 @@ from q2_aam.core.options.config import DataConfig
 MASKED_SHARE = 0.25
 """Share of the distinct ASVs of a batch of which a masked copy is made for the nucleotide loss."""
 
-AT_REST = (0,)
+EVALUATION_SEED = (0,)
 """Root of the random draws of a model that is not in training, which are always the same."""
 
 SORTED_BATCHES = 16
@@ -171,7 +171,7 @@ class BatchDataset(Dataset):
         plan: list[np.ndarray],
         data: DataConfig,
         *,
-        seed: tuple[int, ...] = AT_REST,
+        seed: tuple[int, ...] = EVALUATION_SEED,
         masked: bool = False,
         targets: np.ndarray | None = None,
         unifrac: Callable | None = None,

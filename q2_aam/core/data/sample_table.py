@@ -1,20 +1,18 @@
 """Samples, their ASV counts and the ASVs' sequences, ready for the model (torch-free)."""
 
 import logging
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
 from q2_aam.core.data import nucleotides
+from q2_aam.core.data.sequences import Sequences, read_sequences, sequences_of
 
 log = logging.getLogger(__name__)
 
 MAX_COUNT = 2**31 - 1
-MAX_DRAWN_FROM = 10**9
-"""Reads below which numpy draws from a multivariate hypergeometric distribution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,15 +102,15 @@ def stack(first: SampleTable, second: SampleTable) -> SampleTable:
     return replace(first, counts=counts, sample_ids=first.sample_ids + second.sample_ids)
 
 
-def sample_table(table, sequences: Mapping[str, str] | None, max_bp: int) -> SampleTable:
+def sample_table(table, sequences: Sequences, max_bp: int) -> SampleTable:
     """Bring a feature table and its sequences together.
 
     Parameters
     ----------
     table : biom.Table
         Counts, features by samples.
-    sequences : mapping of str to str, optional
-        Sequence of each feature; without it the feature ids must be sequences themselves.
+    sequences : mapping of str to str, or path, optional
+        Sequence of each feature, or a FASTA file; without it the feature ids must be sequences.
     max_bp : int
         Nucleotides to keep of each sequence.
 
@@ -131,7 +129,7 @@ def sample_table(table, sequences: Mapping[str, str] | None, max_bp: int) -> Sam
             f"The feature table has no reads in any of its {len(sample_ids)} samples; check the "
             "filters that it went through."
         )
-    text = _sequences_of([str(feature_ids[i]) for i in kept], sequences)
+    text = sequences_of([str(feature_ids[i]) for i in kept], read_sequences(sequences))
     order = sorted(range(len(kept)), key=lambda i: (text[i], str(feature_ids[kept[i]])))
     kept = kept[order]
     counts = counts[:, kept]
@@ -161,27 +159,6 @@ def _checked_counts(table) -> csr_matrix:
     counts = csr_matrix(values.T.tocsr().astype(np.int64))
     counts.eliminate_zeros()
     return counts
-
-
-def _sequences_of(feature_ids, sequences) -> list[str]:
-    if sequences is None:
-        named = [name for name in feature_ids if not nucleotides.is_sequence(name)]
-        if named:
-            raise ValueError(
-                f"{len(named)} of {len(feature_ids)} feature ids are not DNA sequences, such as "
-                f"'{named[0]}', so the model cannot read them: give the sequences of the features "
-                "as well (--i-sequences, FeatureData[Sequence]; DADA2 and Deblur make it beside "
-                "the table)."
-            )
-        return [name.upper().replace("U", "T") for name in feature_ids]
-    missing = [name for name in feature_ids if name not in sequences]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(feature_ids)} features of the table are not among the "
-            f"{len(sequences)} sequences, such as '{missing[0]}': give the sequences that belong "
-            "to this table."
-        )
-    return [str(sequences[name]).upper().replace("U", "T") for name in feature_ids]
 
 
 def _encode(text, feature_ids, max_bp) -> np.ndarray:
@@ -225,124 +202,3 @@ def warn_of_other_lengths(table: SampleTable, shortest: int, longest: int) -> No
 
 def _shorten(name: str, width: int = 60) -> str:
     return name if len(name) <= width else f"{name[:width]}…"
-
-
-def rarefy(table: SampleTable, depth: int, seed: int, *, keep_shallow: bool = False):
-    """Draw ``depth`` reads without replacement from each sample.
-
-    Each sample's draw depends on the seed, its id and its own counts only, so it is the same in
-    whatever table the sample lies.
-
-    Parameters
-    ----------
-    table : SampleTable
-    depth : int
-        Reads to draw; 0 keeps everything.
-    seed : int
-    keep_shallow : bool
-        Keep samples with fewer reads as they are, instead of leaving them out.
-
-    Returns
-    -------
-    SampleTable
-
-    Raises
-    ------
-    ValueError
-        If no sample is left.
-    """
-    depths = table.depths
-    shallow = np.flatnonzero(depths < max(depth, 1))
-    if keep_shallow:
-        kept, untouched = np.flatnonzero(depths > 0), set(shallow)
-    else:
-        kept, untouched = np.flatnonzero(depths >= max(depth, 1)), set()
-    if not len(kept):
-        raise ValueError(
-            f"No sample is left after rarefaction to {depth} reads: the deepest of "
-            f"{table.n_samples} samples has {int(depths.max(initial=0))}; choose a smaller "
-            "rarefy_depth (--p-rarefy-depth), or 0 for no rarefaction."
-        )
-    _report_shallow(table, shallow, depth, keep_shallow)
-    table = table.take(kept)
-    if depth == 0:
-        return table
-    rows = [
-        _draw(table, i, depth, seed) if kept[i] not in untouched else _row(table, i)
-        for i in range(table.n_samples)
-    ]
-    indptr = np.cumsum([0, *(len(columns) for columns, _ in rows)])
-    columns = np.concatenate([columns for columns, _ in rows])
-    values = np.concatenate([values for _, values in rows])
-    return replace(table, counts=csr_matrix((values, columns, indptr), shape=table.counts.shape))
-
-
-def _row(table, i):
-    span = slice(table.counts.indptr[i], table.counts.indptr[i + 1])
-    return table.counts.indices[span], table.counts.data[span]
-
-
-def _draw(table, i, depth, seed):
-    columns, values = _row(table, i)
-    if values.sum() == depth:
-        return columns, values
-    rng = np.random.default_rng([seed, zlib.crc32(table.sample_ids[i].encode())])
-    if values.sum() < MAX_DRAWN_FROM:
-        drawn = rng.multivariate_hypergeometric(values, depth, method="marginals")
-    else:
-        reads = rng.choice(int(values.sum()), depth, replace=False, shuffle=False)
-        feature = np.searchsorted(np.cumsum(values), reads, side="right")
-        drawn = np.bincount(feature, minlength=len(values))
-    return columns[drawn > 0], drawn[drawn > 0]
-
-
-def _report_shallow(table, shallow, depth, kept):
-    if not len(shallow):
-        return
-    names = ", ".join(table.sample_ids[i] for i in shallow[:10])
-    more = f" and {len(shallow) - 10} more" if len(shallow) > 10 else ""
-    what = "used as they are" if kept and depth else "left out"
-    log.warning(
-        "%d of %d samples have fewer than %d reads and are %s: %s%s.",
-        len(shallow), table.n_samples, max(depth, 1), what, names, more,
-    )  # fmt: skip
-
-
-def split(n: int, test_size: float, seed: int, classes=None) -> tuple[np.ndarray, np.ndarray]:
-    """Divide row numbers into training and validation.
-
-    Parameters
-    ----------
-    n : int
-        Number of samples.
-    test_size : float
-        Share of validation samples; at least one where it is above 0 and n allows.
-    seed : int
-    classes : sequence, optional
-        Class of each sample: each class is divided in the same proportion as far as whole
-        samples allow, and keeps at least one sample in training.
-
-    Returns
-    -------
-    train, validation : ndarray of int
-        Sorted and disjoint; together they are all rows.
-    """
-    rng = np.random.default_rng([seed, 0x5EED])
-    n_held = min(max(round(n * test_size), 1), n - 1) if test_size > 0 else 0
-    order = rng.permutation(n)
-    if classes is None or not n_held:
-        return np.sort(order[n_held:]), np.sort(order[:n_held])
-    held = _proportional(order, np.asarray(classes), n_held)
-    return np.setdiff1d(order, held), np.sort(held)
-
-
-def _proportional(order, classes, n_held) -> np.ndarray:
-    """Take about ``n_held`` rows so that each class gives its share, but never its last sample."""
-    share = n_held / len(order)
-    members = [order[classes[order] == name] for name in np.unique(classes)]
-    whole = [min(int(share * len(rows)), len(rows) - 1) for rows in members]
-    rest = [share * len(rows) - n for rows, n in zip(members, whole, strict=True)]
-    spare = [i for i, rows in enumerate(members) if len(rows) - whole[i] > 1]
-    for i in sorted(spare, key=lambda i: -rest[i])[: n_held - sum(whole)]:
-        whole[i] += 1
-    return np.concatenate([rows[:n] for rows, n in zip(members, whole, strict=True)])

@@ -18,7 +18,13 @@ import torch
 from scipy.sparse import coo_matrix, csr_matrix, vstack
 from torch import Tensor, nn
 
-from q2_aam.core.data.mini_batches import AT_REST, Batch, BatchDataset, limit_asvs, plan_batches
+from q2_aam.core.data.mini_batches import (
+    EVALUATION_SEED,
+    Batch,
+    BatchDataset,
+    limit_asvs,
+    plan_batches,
+)
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.data.target import NumericTarget
 from q2_aam.core.model import inference
@@ -99,7 +105,7 @@ def occlude(
         Prediction with the ASV minus that without it. ASVs that were not removed have no entry;
         nor has an ASV that is the only one of its sample.
     """
-    counts = limit_asvs(table, np.arange(table.n_samples), data, AT_REST)
+    counts = limit_asvs(table, np.arange(table.n_samples), data, EVALUATION_SEED)
     predict = _predictor(model, table, data)
     answers = predict(counts)
     chosen = question.chosen(answers)
@@ -122,7 +128,7 @@ def _predictor(model, table, data) -> Callable[[csr_matrix], Tensor]:
         samples = replace(table, counts=counts, sample_ids=("",) * counts.shape[0])
         plan = plan_batches(samples.richness, inference.SAMPLES_AT_A_TIME)
         answers = [None] * len(plan)
-        with inference.at_rest(model):
+        with inference.evaluation_mode(model):
             for i, batch in enumerate(BatchDataset(samples, plan, data)):
                 batch = batch.to(asvs.device)
                 answers[i] = model.predict(batch, asvs[batch.asvs]).float().cpu()
@@ -189,7 +195,7 @@ def integrate_gradients(
     start = asvs[seen].mean(dim=0)
     plan = plan_batches(table.richness, SAMPLES_AT_A_TIME)
     parts, order = [], np.concatenate(plan).argsort()
-    with inference.at_rest(model):
+    with inference.evaluation_mode(model):
         for batch in BatchDataset(table, plan, data):
             batch = batch.to(asvs.device)
             own, alone = asvs[batch.asvs][batch.asv_index].flatten(0, 1), _apart(batch)

@@ -18,7 +18,7 @@ SAMPLES_AT_A_TIME = 32
 
 
 @contextmanager
-def at_rest(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Switch dropout and gradients off for a while."""
     was_training = model.training
     model.eval()
@@ -54,7 +54,7 @@ def encode_asvs(model: nn.Module, table: SampleTable, *, unseen: bool = False) -
     features = features[lengths[features].argsort(stable=True)]
     tokens = torch.from_numpy(table.tokens)
     encoded = torch.zeros(len(lengths), encoder.position.shape[1], device=device)
-    with at_rest(model):
+    with evaluation_mode(model):
         for chunk in features.split(ASVS_AT_A_TIME):
             longest = int(lengths[chunk].max())
             encoded[chunk.to(device)] = encoder(tokens[chunk, :longest].to(device)).float()
@@ -89,7 +89,7 @@ def batches(
 
 def embed(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
     """Embed the samples of a table: [N, D], on the processor."""
-    with at_rest(model):
+    with evaluation_mode(model):
         return _gather(
             (batch.rows, model(batch, asvs).embedding)
             for batch, asvs in batches(model, table, data)
@@ -101,7 +101,7 @@ def predict(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
 
     C is 1 for a learnt value, otherwise there is a probability for each class.
     """
-    with at_rest(model):
+    with evaluation_mode(model):
         return _gather(
             (batch.rows, model.predict(batch, asvs)) for batch, asvs in batches(model, table, data)
         )
@@ -112,7 +112,7 @@ def predict_quantiles(model: nn.Module, table: SampleTable, data: DataConfig) ->
 
     On the processor; the model is a `SequencePredictor` that has learnt quantiles.
     """
-    with at_rest(model):
+    with evaluation_mode(model):
         return _gather(
             (batch.rows, model.predict_quantiles(batch, asvs))
             for batch, asvs in batches(model, table, data)

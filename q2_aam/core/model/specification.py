@@ -93,7 +93,7 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
+class StoredSamplesSpec:
     """Sizes of what a model keeps of its training samples, and how it predicts from them.
 
     Parameters
@@ -142,7 +142,7 @@ class Neighbourhood:
         return asdict(self) | {"codes": [asdict(code) for code in self.codes]}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Neighbourhood":
+    def from_dict(cls, values: dict[str, Any]) -> "StoredSamplesSpec":
         """Restore the fields from what `to_dict` returned.
 
         Raises
@@ -176,7 +176,7 @@ _SECTIONS = {
     "fine_tuning": None,  # by kind
     "target": None,
     "reads": Reads,
-    "neighbours": Neighbourhood,
+    "neighbours": StoredSamplesSpec,
 }
 _OPTIONAL = ("neighbours",)
 
@@ -197,7 +197,7 @@ class ModelSpec:
         Absent for an encoder.
     reads : Reads
         What it was trained on.
-    neighbours : Neighbourhood, optional
+    neighbours : StoredSamplesSpec, optional
         The training samples kept to compare others with, if there are any.
     """
 
@@ -209,7 +209,7 @@ class ModelSpec:
     reads: Reads
     fine_tuning: TargetConfig | None = None
     target: NumericTarget | CategoricalTarget | None = None
-    neighbours: Neighbourhood | None = None
+    neighbours: StoredSamplesSpec | None = None
 
     def __post_init__(self):
         if self.kind not in KINDS:

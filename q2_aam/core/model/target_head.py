@@ -14,7 +14,7 @@ from q2_aam.core.model.tensor_shapes import N_MEANS
 from q2_aam.core.options.config import ModelConfig
 
 
-class TargetReader(nn.Module):
+class TargetHead(nn.Module):
     """Reads the target twice: by a transformer over the ASVs of the sample, and by a linear layer.
 
     The linear layer sees three means of the ASVs, and learns from few samples.
@@ -34,7 +34,7 @@ class TargetReader(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.mean_head.weight)
 
-    def opinion(self, asvs: Tensor, mask: Tensor | None, means: Tensor) -> Tensor:
+    def predict_target(self, asvs: Tensor, mask: Tensor | None, means: Tensor) -> Tensor:
         """Read ASVs [B, S, D] and their means [B, 3 D] into [B, C]."""
         tokens = self.target_encoder(asvs, mask)
         return self.head(self.pooling(tokens, mask)) + self.mean_head(means)

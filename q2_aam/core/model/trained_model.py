@@ -1,24 +1,69 @@
-"""The encoder inside a model that was trained to predict a target."""
+"""A trained model in memory: what it is, its weights, how it was trained."""
 
-from dataclasses import replace
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from q2_aam.core.artifact.storage import SavedModel
-from q2_aam.core.model.specification import ENCODER
+import pandas as pd
+import torch
+
+import q2_aam
+from q2_aam.core.model.specification import ENCODER, ModelSpec
 
 BASE = "base_model."
+PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "safetensors")
 
 
-def encoder_of(model: SavedModel) -> SavedModel:
+def package_versions() -> dict[str, str]:
+    """Return the versions of what makes a model here and now, by name."""
+    versions = {"q2_aam": q2_aam.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions
+
+
+@dataclass(eq=False)
+class TrainedModel:
+    """A trained model as it is kept.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What it is.
+    weights : dict of str to Tensor
+        Its state dictionary.
+    history : pandas.DataFrame
+        One row an epoch: 'epoch', then losses, metrics, learning rate and seconds.
+    event_files : dict of str to bytes or Path
+        TensorBoard's files by name, as their content or as where they are. A loaded model has
+        paths into the directory it came from, since nothing here reads them.
+    versions : dict of str to str
+        Packages that made it.
+    """
+
+    spec: ModelSpec
+    weights: Mapping[str, torch.Tensor]
+    history: pd.DataFrame
+    event_files: Mapping[str, bytes | Path] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=package_versions)
+
+
+def encoder_of(model: TrainedModel) -> TrainedModel:
     """Take the encoder out of a model, without its target and the samples that it stores.
 
     Parameters
     ----------
-    model : SavedModel
+    model : TrainedModel
         Of any kind; an encoder is returned as it is.
 
     Returns
     -------
-    SavedModel
+    TrainedModel
         Of kind SequenceEncoder, with the history of the model.
     """
     if model.spec.kind == ENCODER:

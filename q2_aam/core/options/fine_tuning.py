@@ -1,4 +1,4 @@
-"""The options of fine-tuning; `q2_aam.core.options.config` has them beside all others (torch-free)."""
+"""The options of fine-tuning on a metadata column."""
 
 from dataclasses import dataclass
 

@@ -27,9 +27,9 @@ import h5py
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from q2_aam.core.data.temporary_files import temporary_directory
 from q2_aam.core.phylogeny.branches import BranchTable, pruned_newick
 from q2_aam.core.phylogeny.path_sums import Subtrees
-from q2_aam.core.training.loop.run_directory import temporary_directory
 
 ROWS_AT_A_TIME = 1024
 MAX_PATH_SUMS = 2**25

@@ -54,7 +54,8 @@ def test_validate_ignores_the_layout_of_the_configuration(model):
 
 def test_validate_needs_no_torch(model):
     code = (
-        "import sys; from q2_aam.core.artifact.model_directory import validate; validate(sys.argv[1]); "
+        "import sys; from q2_aam.core.artifact.model_directory import validate; "
+        "validate(sys.argv[1]); "
         "assert not {'torch', 'lightning', 'qiime2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, model], check=True)

@@ -183,14 +183,14 @@ def test_load_unpickles_nothing(tmp_path):
     storage.save(small_model(), tmp_path / "model")
     code = (
         "import sys, torch\n"
-        "from q2_aam.core import checkpoint\n"
+        "from q2_aam.core.artifact import storage\n"
         "import pickle, _pickle\n"
         "def refuse(*a, **k): raise SystemExit('unpickled')\n"
         "for owner in (pickle, _pickle):\n"
         "    owner.load = owner.loads = owner.Unpickler = refuse\n"
         "torch.load = refuse\n"
         "sys.addaudithook(lambda event, a: event == 'pickle.find_class' and refuse())\n"
-        "checkpoint.load(sys.argv[1])\n"
+        "storage.load(sys.argv[1])\n"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "model"], check=True)
 

@@ -1,11 +1,11 @@
+"""Counts and sequences brought together."""
+
 import biom
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from q2_aam.core.data.sample_table import rarefy, sample_table, split
+from q2_aam.core.data.sample_table import sample_table
 
 SEQUENCES = ["ACGTACGTAA", "TTTTACGTAC", "CCCCACGTAC", "GGGGACGTAC"]
 
@@ -80,65 +80,6 @@ def test_sample_table_refuses_an_empty_table(counts):
 def test_sample_table_refuses_a_table_without_reads():
     with pytest.raises(ValueError, match="no reads in any of its 2 samples"):
         sample_table(make_table([[0, 0]]), None, 150)
-
-
-def test_rarefy_draws_the_depth_without_replacement(table):
-    before = sample_table(table, None, 150)
-    after = rarefy(before, 7, seed=3)
-    assert set(after.depths) == {7}
-    kept = before.select(after.sample_ids)
-    assert (after.counts > kept.counts).nnz == 0
-
-
-def test_rarefy_of_a_sample_does_not_depend_on_the_others(table):
-    whole = sample_table(table, None, 150)
-    alone = whole.select(["s2"])
-    a, b = rarefy(whole, 5, seed=3).select(["s2"]), rarefy(alone, 5, seed=3)
-    assert np.array_equal(a.counts.toarray(), b.counts.toarray())
-
-
-def test_rarefy_names_what_it_leaves_out(table, caplog):
-    after = rarefy(sample_table(table, None, 150), 11, seed=0)
-    assert after.sample_ids == ("s2",)
-    assert "2 of 3 samples have fewer than 11 reads and are left out: s0, s1" in caplog.text
-
-
-def test_rarefy_can_keep_shallow_samples(table):
-    before = sample_table(table, None, 150)
-    after = rarefy(before, 11, seed=0, keep_shallow=True)
-    assert after.sample_ids == before.sample_ids
-    assert after.depths.tolist() == [10, 10, 11]
-
-
-def test_rarefy_to_nothing_says_what_to_do(table):
-    with pytest.raises(ValueError, match=r"No sample is left .* 100 reads.* has 12.*rarefy_depth"):
-        rarefy(sample_table(table, None, 150), 100, seed=0)
-
-
-def test_rarefy_is_unbiased():
-    table = make_table([[600], [300], [100]])
-    before = sample_table(table, None, 150)
-    mean = np.mean([rarefy(before, 100, seed=s).counts.toarray()[0] for s in range(300)], axis=0)
-    assert np.allclose(mean, before.counts.toarray()[0] / 10, atol=2)
-
-
-@settings(deadline=None)
-@given(
-    classes=st.lists(st.sampled_from("abc"), min_size=2, max_size=60),
-    test_size=st.floats(0, 0.9),
-    seed=st.integers(0, 99),
-)
-def test_split_is_a_partition_that_keeps_every_class_in_training(classes, test_size, seed):
-    train, held = split(len(classes), test_size, seed, classes)
-    assert sorted([*train, *held]) == list(range(len(classes)))
-    assert {classes[i] for i in train} == set(classes)
-
-
-def test_split_divides_classes_in_proportion():
-    classes = np.array(["a"] * 80 + ["b"] * 20)
-    _, held = split(100, 0.2, 0, classes)
-    assert (classes[held] == "b").sum() == 4
-    assert len(held) == 20
 
 
 def test_observed_drops_features_no_sample_has(table):

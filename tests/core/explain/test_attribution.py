@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from q2_aam.core import api
 from q2_aam.core.data.simulate import SimulationConfig, simulate
-from q2_aam.core.explain import attribution, importance
+from q2_aam.core.explain import attribution
 from q2_aam.core.explain.attribution import Question
 from q2_aam.core.model import inference
 
@@ -56,7 +56,7 @@ def ranks_causal_features(data, found):
 @pytest.mark.parametrize("method", ["occlusion", "integrated-gradients"])
 def test_importance_finds_the_clade_that_grows_with_age(data, regressor, method):
     table = data.table.filter(data.table.ids()[:40], inplace=False)
-    found = importance.importance(table, regressor, method=method)
+    found = api.importance(table, regressor, method=method)
     assert ranks_causal_features(data, found.importance) > 0.7
     causal = found.mean_effects.index.isin(data.age_features)
     effects = found.mean_effects["mean_effect"]
@@ -76,8 +76,8 @@ def test_importance_of_random_weights_is_another(data, regressor, method):
     spec = replace(regressor.spec, neighbours=None)
     weights = {name: value for name, value in weights.items() if "neighbours" not in name}
     spoilt = replace(regressor, spec=spec, weights=weights)
-    before = importance.importance(table, regressor, method=method).mean_effects
-    after = importance.importance(table, spoilt, method=method).mean_effects
+    before = api.importance(table, regressor, method=method).mean_effects
+    after = api.importance(table, spoilt, method=method).mean_effects
     assert abs(spearmanr(before["mean_effect"], after["mean_effect"])[0]) < 0.5
 
 
@@ -179,7 +179,7 @@ def test_question_units_of_answers_and_of_outputs_agree(transform):
 
 def test_importance_by_groups(simulated, classifier):
     groups = simulated.metadata["site"]
-    found = importance.importance(
+    found = api.importance(
         simulated.table, classifier, groups=groups, method="integrated-gradients", steps=2
     )
     assert list(found.importance.columns) == ["gut", "oral", "skin"]
@@ -191,8 +191,8 @@ def test_importance_by_groups(simulated, classifier):
 
 def test_importance_refuses_what_it_cannot_answer(simulated, data, classifier, regressor):
     with pytest.raises(ValueError, match="target_class 'nose' is not one of"):
-        importance.importance(simulated.table, classifier, target_class="nose")
+        api.importance(simulated.table, classifier, target_class="nose")
     with pytest.raises(ValueError, match="predicts a number"):
-        importance.importance(data.table, regressor, target_class="gut")
+        api.importance(data.table, regressor, target_class="gut")
     with pytest.raises(ValueError, match="method must be"):
-        importance.importance(simulated.table, classifier, method="guess")
+        api.importance(simulated.table, classifier, method="guess")

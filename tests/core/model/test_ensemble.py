@@ -49,22 +49,22 @@ def test_average_logits_have_the_mean_of_the_probabilities():
 
 def test_numbers_are_averaged(batch):
     said = predictor()(batch[0])
-    assert len(said.opinions) == 3
-    torch.testing.assert_close(said.target, torch.stack(said.opinions).mean(dim=0))
-    assert (said.opinions[0] - said.opinions[1]).abs().max() > 0.01
+    assert len(said.members) == 3
+    torch.testing.assert_close(said.target, torch.stack(said.members).mean(dim=0))
+    assert (said.members[0] - said.members[1]).abs().max() > 0.01
 
 
 def test_probabilities_are_averaged(batch):
     model = predictor(4)
     said = model(batch[0])
-    mean = torch.stack([each.softmax(dim=1) for each in said.opinions]).mean(dim=0)
+    mean = torch.stack([each.softmax(dim=1) for each in said.members]).mean(dim=0)
     torch.testing.assert_close(model.predict(batch[0]), mean)
 
 
 def test_quantiles_are_averaged_in_order(batch):
     said = predictor(levels=LEVELS)(batch[0])
-    assert all((each.diff(dim=1) > 0).all() for each in said.opinions)
-    torch.testing.assert_close(said.quantiles, torch.stack(said.opinions).mean(dim=0))
+    assert all((each.diff(dim=1) > 0).all() for each in said.members)
+    torch.testing.assert_close(said.quantiles, torch.stack(said.members).mean(dim=0))
     assert torch.equal(said.target[:, 0], said.quantiles[:, 1])
 
 
@@ -77,7 +77,7 @@ def test_each_learns_as_if_it_were_alone(batch, levels, loss):
     together = predictor(levels=levels)
     objective(batch, together(batch)).total.backward()
     alone = predictor(levels=levels)
-    loss(alone(batch).opinions[1], batch.target).backward()
+    loss(alone(batch).members[1], batch.target).backward()
     gradient = together.others[0].head.weight.grad
     torch.testing.assert_close(3 * gradient, alone.others[0].head.weight.grad)
     assert gradient.abs().max() > 0

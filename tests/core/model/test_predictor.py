@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from q2_aam.core.data.mini_batches import BatchDataset, collate, plan_batches
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
-from q2_aam.core.model.predictor import SequenceEncoder, SequencePredictor, build, save_memory
+from q2_aam.core.model.predictor import SequencePredictor, build, save_memory
+from q2_aam.core.model.sample_encoder import SequenceEncoder
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec, Reads
 from q2_aam.core.model.tensor_shapes import tensor_shapes
 from q2_aam.core.options.config import (

@@ -1,7 +1,6 @@
 """The options of a run: what they are, how they are refused, and where each is shown to work."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,6 @@ from q2_aam.core.options.config import (
 )
 from q2_aam.core.options.option import OptionError, option_infos
 
-TESTS = Path(__file__).resolve().parents[1]
 PRETRAINING = (ModelConfig, DataConfig, UniFracConfig, TrainConfig)
 ALL = (*PRETRAINING, RegressionConfig, ClassificationConfig)
 OPTIONS = {

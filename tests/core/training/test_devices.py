@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from q2_aam.core import api
-from q2_aam.core.model.predictor import SequenceEncoder
+from q2_aam.core.model.sample_encoder import SequenceEncoder
 from q2_aam.core.options.config import TrainConfig
 from q2_aam.core.training import devices
 from q2_aam.core.training.devices import choose_device, lightning_precision, prepare_allocator

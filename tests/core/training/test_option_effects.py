@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from event_files import read_model, scalars
+from run_inputs import inputs_of
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score
 
 from q2_aam.core import api
@@ -19,7 +20,6 @@ from q2_aam.core.options.config import (
     DataConfig,
     ModelConfig,
     RegressionConfig,
-    Settings,
     TrainConfig,
     UniFracConfig,
 )
@@ -30,7 +30,7 @@ from q2_aam.core.training.objective.validation_metrics import (
     ClassificationMetrics,
     RegressionMetrics,
 )
-from q2_aam.core.training.preparation.prepared_run import prepare_samples
+from q2_aam.core.training.preparation.samples import prepare_samples
 
 TESTS = Path(__file__).resolve().parent
 
@@ -42,7 +42,7 @@ SHOWN_BY = {
     "max_bp": "test_max_bp_hides_what_is_beyond",
     "dropout": "test_dropout_is_in_the_layers_above_the_encoder",
     "rarefy_depth": "test_prepare_samples_leaves_shallow_samples_out_and_names_them",
-    "rarefy_each_epoch": "test_prepare_run_draws_anew_each_epoch_if_asked_to",
+    "rarefy_each_epoch": "test_prepare_data_draws_anew_each_epoch_if_asked_to",
     "token_limit": "test_token_limit_hides_the_rarest_asvs",
     "asv_sampling": "test_limit_asvs_random_differs_between_epochs",
     "test_size": "test_prepare_samples_holds_a_share_out",
@@ -368,11 +368,10 @@ def test_metrics_of_a_run_are_those_of_scikit_learn(simulated, options, metric):
     """The model that is kept scores, by its predictions, what the history says of its epoch."""
     column, score, best = SCORES[metric]
     made = fine_tune(simulated, options, metric, epochs=3, best_metric=metric)
-    kind = RegressionConfig if column == "age" else ClassificationConfig
-    settings = Settings.from_options({**options, "test_size": 0.4}, kind)
     true = simulated.metadata[column]
     whole = sample_table(simulated.table, None, 150)
-    samples = prepare_samples(whole, settings, None if column == "age" else true)
+    values = None if column == "age" else true
+    samples = prepare_samples(inputs_of(whole, values, **{**options, "test_size": 0.4}))
     names = list(samples.held.sample_ids)
     table = simulated.table.filter(names, inplace=False)
     if column == "age":

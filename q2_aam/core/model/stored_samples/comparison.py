@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from q2_aam.core.data.mini_batches import Batch
 from q2_aam.core.data.sample_table import SampleTable
-from q2_aam.core.model.specification import Neighbourhood
+from q2_aam.core.model.specification import StoredSamplesSpec
 from q2_aam.core.model.stored_samples import kernel_ridge as regression
 from q2_aam.core.model.stored_samples import similarity
 from q2_aam.core.model.stored_samples.ensemble_weights import mix
@@ -27,7 +27,7 @@ from q2_aam.core.model.stored_samples.similarity import Composition, Vocabulary
 from q2_aam.core.model.tensor_shapes import N_SCALES
 
 
-class Neighbours(nn.Module):
+class StoredSamples(nn.Module):
     """The samples kept, and how a prediction follows from them.
 
     All of it is fitted after the training of the model, and has no parameters that a gradient
@@ -35,13 +35,13 @@ class Neighbours(nn.Module):
 
     Parameters
     ----------
-    info : Neighbourhood
+    info : StoredSamplesSpec
         Sizes, and how the codes are combined.
     embedding_dim : int
         D.
     """
 
-    def __init__(self, info: Neighbourhood, embedding_dim: int):
+    def __init__(self, info: StoredSamplesSpec, embedding_dim: int):
         super().__init__()
         self.info = info
         n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
@@ -86,31 +86,33 @@ class Neighbours(nn.Module):
             Share of the reads whose ASVs the samples kept have, or nearly so.
         """
         tokens, other = batch.tokens.cpu().numpy(), embedding.detach().cpu().numpy()
-        alike, by_trees, known = self._opinions(_counts(batch), tokens, other)
-        said = mix(alike, by_trees, np.full(len(known), self.info.tree_share))
+        by_ridge, by_trees, known = self._predict(_counts(batch), tokens, other)
+        said = mix(by_ridge, by_trees, np.full(len(known), self.info.tree_share))
         return torch.from_numpy(said).to(embedding), torch.from_numpy(known).to(embedding)
 
-    def opinions(self, samples: "Known") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def predict_separately(
+        self, samples: "LabelledSamples"
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Predict for samples (n) whose target need not be known, in each way by itself.
 
         Returns
         -------
-        alike, by_trees : ndarray of shape (n, C)
+        by_ridge, by_trees : ndarray of shape (n, C)
             What follows from similarities, and what trees say; see `forward`.
         known : ndarray of shape (n,)
         """
-        return self._opinions(samples.table.counts, samples.table.tokens, samples.embeddings)
+        return self._predict(samples.table.counts, samples.table.tokens, samples.embeddings)
 
-    def _opinions(self, counts, tokens, embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _predict(self, counts, tokens, embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         vocabulary, kept, fitted, trees = self._prepared()
         composition = Composition.of(counts, vocabulary.find(tokens), len(vocabulary.tokens))
         others = kept, self.embeddings.double().cpu().numpy()
         scales = self.scales.double().cpu().numpy()
-        alike = alikeness((composition, embeddings.astype(float)), others, scales)
+        similarities = mean_similarity((composition, embeddings.astype(float)), others, scales)
         if self.info.classes:
-            said = fitted.shares(alike), trees.shares(composition.roots, fitted.value)
+            said = fitted.shares(similarities), trees.shares(composition.roots, fitted.value)
         else:
-            said = fitted.numbers(alike)[:, None], trees.numbers(composition.roots)[:, None]
+            said = fitted.numbers(similarities)[:, None], trees.numbers(composition.roots)[:, None]
         return *said, composition.known
 
     def _prepared(self):
@@ -138,7 +140,7 @@ def _counts(batch: Batch) -> csr_matrix:
     return csr_matrix((counts[row, place], (row, index[row, place])), shape=shape)
 
 
-def alikeness(a, b, scales: np.ndarray) -> np.ndarray:
+def mean_similarity(a, b, scales: np.ndarray) -> np.ndarray:
     """Measure how alike samples are, from 0 to 1.
 
     The mean of six similarities, each a positive definite kernel: exp(-d/s) of the Bray-Curtis
@@ -173,7 +175,7 @@ def _distances(a, b):
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class LabelledSamples:
     """Samples whose target is known.
 
     Parameters
@@ -189,24 +191,24 @@ class Known:
     embeddings: np.ndarray
     target: np.ndarray
 
-    def take(self, rows) -> "Known":
+    def take(self, rows) -> "LabelledSamples":
         """Keep these rows."""
-        return Known(self.table.take(rows), self.embeddings[rows], self.target[rows])
+        return LabelledSamples(self.table.take(rows), self.embeddings[rows], self.target[rows])
 
 
-def remember(
-    known: Known,
+def fit_stored_samples(
+    known: LabelledSamples,
     class_factors: np.ndarray | None,
     *,
     tree_share: float = 0.5,
     blend: float = 1.0,
     seed: int = 0,
-) -> Neighbours:
+) -> StoredSamples:
     """Fit the comparison with samples whose target is known.
 
     Parameters
     ----------
-    known : Known
+    known : LabelledSamples
     class_factors : ndarray of shape (n_classes,), optional
         What the share of each class is multiplied with; None for a numeric target.
     tree_share : float
@@ -221,16 +223,16 @@ def remember(
     kept = Composition.of(table.counts, column.ravel(), len(vocabulary))
     both = kept, known.embeddings.astype(float)
     scales = np.array([_median(distance) for distance in _distances(both, both)])
-    alike = alikeness(both, both, scales)
+    similarities = mean_similarity(both, both, scales)
     if class_factors is None:
-        fitted = regression.fit_numbers(alike, known.target.astype(float))
+        fitted = regression.fit_numbers(similarities, known.target.astype(float))
     else:
-        fitted = regression.fit_classes(alike, known.target, class_factors)
+        fitted = regression.fit_classes(similarities, known.target, class_factors)
     trees = grow(
         kept.roots, known.target, classes=class_factors is not None, seed=seed,
         threads=torch.get_num_threads(),
     )  # fmt: skip
-    info = Neighbourhood(
+    info = StoredSamplesSpec(
         n_samples=table.n_samples,
         n_features=len(vocabulary),
         n_entries=kept.roots.nnz,
@@ -242,7 +244,7 @@ def remember(
         blend=blend,
         codes=fitted.codes,
     )
-    module = Neighbours(info, known.embeddings.shape[1])
+    module = StoredSamples(info, known.embeddings.shape[1])
     content = {
         "vocabulary": vocabulary,
         "richness": np.diff(kept.roots.indptr),

@@ -24,17 +24,16 @@ def mix(first, second, share):
     return first + share[:, None] * (second - first)
 
 
-def even_share(first, second, target, factors=None) -> float:
+def ensemble_weight(first, second, target, factors=None) -> float:
     """Choose the share of the second of two predictions that are believed to be equally good.
 
-    The parameters and what is returned are those of `trusted_share`, but that both predictions
-    can use all reads.
+    Parameters and result are those of `cautious_ensemble_weight`; both predictions use all reads.
     """
     losses = _losses(first, second, np.ones(len(target)), target, factors)
     return _weighed(losses, 0.5)
 
 
-def trusted_share(first, second, known, target, factors=None) -> float:
+def cautious_ensemble_weight(first, second, known, target, factors=None) -> float:
     """Choose the share of the second of two predictions, of which the first is flattered.
 
     The validation samples have chosen the epoch of the network that makes the first one. So the

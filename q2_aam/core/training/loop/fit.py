@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from q2_aam.core.data.temporary_files import temporary_directory
 from q2_aam.core.options.config import Settings
 from q2_aam.core.training.devices import (
     choose_device,
@@ -20,18 +21,16 @@ from q2_aam.core.training.devices import (
     prepare_allocator,
 )
 from q2_aam.core.training.loop.callbacks import (
-    Checkpoints,
     Histograms,
     History,
     HyperParameters,
     Patience,
     ProgressBar,
-    SafeCheckpointIO,
 )
+from q2_aam.core.training.loop.checkpoints import Checkpoints, SafeCheckpointIO
 from q2_aam.core.training.loop.lightning_module import DataModule, TrainingModule
 from q2_aam.core.training.loop.optimizer import Plateau
 from q2_aam.core.training.loop.resume import Interruption
-from q2_aam.core.training.loop.run_directory import temporary_directory
 from q2_aam.core.training.objective.validation_metrics import monitored
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 Shapes: B samples, R references, F features, D embedding width.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import lightning as L
@@ -11,57 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from q2_aam.core.data.mini_batches import Batch, BatchDataset, References, loader, plan_batches
-from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.data.mini_batches import Batch, BatchDataset, loader, plan_batches
 from q2_aam.core.model.inference import embed, encode_asvs
-from q2_aam.core.options.config import DataConfig, TrainConfig
+from q2_aam.core.options.config import TrainConfig
 from q2_aam.core.training.loop.optimizer import make_optimizer, make_scheduler
 from q2_aam.core.training.objective.losses import Objective, masked_bases
 from q2_aam.core.training.objective.unifrac_prediction import StripeComparison
-
-UniFracSource = Callable[[np.ndarray, object], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Pass:
-    """The samples of a pass and what is to be learnt of them.
-
-    Parameters
-    ----------
-    table : SampleTable
-    targets : ndarray of shape (n_samples,), optional
-        Learnt values or class indices.
-    unifrac : callable, optional
-        Gives the phylogenetic targets of a batch from its rows and counts.
-    """
-
-    table: SampleTable
-    targets: np.ndarray | None = None
-    unifrac: UniFracSource | None = None
-
-
-@dataclass(frozen=True)
-class RunData:
-    """All that a run trains on.
-
-    Parameters
-    ----------
-    training : callable
-        Gives the pass of an epoch from its number.
-    validation : Pass, optional
-        Held-out samples.
-    data : DataConfig
-    references : References, optional
-        Rows of the training table that UniFrac is compared with.
-    masked : bool
-        Whether there is a nucleotide loss.
-    """
-
-    training: Callable[[int], Pass]
-    validation: Pass | None
-    data: DataConfig
-    references: References | None = None
-    masked: bool = True
+from q2_aam.core.training.preparation.run_data import RunData
 
 
 class DataModule(L.LightningDataModule):
@@ -123,7 +78,7 @@ class TrainingModule(L.LightningModule):
     config : TrainConfig
     run : RunData
     comparison : nn.Module, optional
-        How the phylogenetic loss compares; see `q2_aam.core.training.objective.unifrac_prediction`.
+        How the phylogenetic loss compares; see `objective.unifrac_prediction`.
     metrics : nn.Module, optional
         Validation metrics of the target.
     freeze_base : bool

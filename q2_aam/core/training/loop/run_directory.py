@@ -4,47 +4,20 @@ Torch-free. A run is known by a fingerprint of its inputs and options, so the sa
 own checkpoints, and a changed one cannot continue from another's.
 """
 
-import errno
 import fcntl
-import hashlib
-import json
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import numpy as np
+from q2_aam.core.data.temporary_files import NO_ROOM, READ_ONLY
 
 log = logging.getLogger(__name__)
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 PARTIAL = ".*.ckpt.*"
 """Checkpoints that a killed process had not finished writing."""
 INTERRUPTED = "interrupted.ckpt"
 """Where an epoch was left by a process that was asked to end."""
-
-
-def fingerprint(*parts) -> str:
-    """Return a digest of arrays, texts, bytes, paths (their content) and JSON values."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for kind, data in _pieces(part):
-            digest.update(f"{kind}:{len(data)}:".encode())
-            digest.update(data)
-    return digest.hexdigest()
-
-
-def _pieces(part) -> Iterator[tuple[str, bytes]]:
-    if isinstance(part, np.ndarray) and part.dtype != object:
-        yield f"{part.dtype.str}{part.shape}", np.ascontiguousarray(part).tobytes()
-    elif isinstance(part, Path):
-        yield "file", hashlib.sha256(part.read_bytes()).digest()
-    elif isinstance(part, bytes):
-        yield "bytes", part
-    else:
-        yield "json", json.dumps(part, sort_keys=True, default=str).encode()
 
 
 @contextmanager
@@ -88,40 +61,6 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
                 log.warning(message)
                 raise KeyboardInterrupt(message) from stop
             raise ValueError(message) from stop
-
-
-@contextmanager
-def temporary_directory() -> Iterator[Path]:
-    """Make a directory for a while.
-
-    Yields
-    ------
-    Path
-
-    Raises
-    ------
-    ValueError
-        If there is no place for it, or no room in it.
-    """
-    try:
-        directory = tempfile.TemporaryDirectory(prefix="q2-aam-")
-    except OSError as error:
-        raise ValueError(_no_temporary_files(error)) from error
-    with directory as name:
-        try:
-            yield Path(name)
-        except OSError as error:
-            if error.errno not in NO_ROOM | READ_ONLY:
-                raise
-            raise ValueError(_no_temporary_files(error)) from error
-
-
-def _no_temporary_files(error: OSError) -> str:
-    return (
-        f"There is no room to write temporary files ({error.strerror}). Nothing of the run is "
-        "kept: set TMPDIR, or Q2_AAM_RUN_DIR where a run may have to be taken up, to a directory "
-        "with room that you can write to."
-    )
 
 
 @contextmanager

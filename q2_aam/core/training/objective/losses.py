@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from q2_aam.core.data import nucleotides
 from q2_aam.core.data.mini_batches import Batch
 from q2_aam.core.data.target import NumericTarget
-from q2_aam.core.model.predictor import Output
+from q2_aam.core.model.output import Output
 from q2_aam.core.options.config import ClassificationConfig, Settings
 
 
@@ -69,10 +69,10 @@ class Objective:
         """Compute the losses of a batch; unifrac are predicted and true values of one shape."""
         target = uni = nuc = count = None
         if self.target_penalty and self.target_loss is not None:
-            # Each for itself: averaged answers would have them learn each other's mistakes.
-            opinions = output.opinions or (output.target,)
+            # Each by itself: an average would have them learn each other's mistakes.
+            members = output.members or (output.target,)
             own = len(batch.target)
-            each = [self.target_loss(said[:own], batch.target) for said in opinions]
+            each = [self.target_loss(said[:own], batch.target) for said in members]
             target = torch.stack(each).mean()
         if self.penalty and unifrac is not None:
             uni = unifrac_loss(*unifrac) / self.unifrac_variance
@@ -183,7 +183,19 @@ def class_factors(config: ClassificationConfig, target: np.ndarray, n_classes: i
     return len(target) / (n_classes * np.bincount(target, minlength=n_classes))
 
 
-def fine_tuning_objective(settings: Settings, target, values, phylogenetic) -> Objective:
+def pretraining_objective(settings: Settings, unifrac_variance: float) -> Objective:
+    """Return the losses of pre-training: UniFrac and masked nucleotides."""
+    training = settings.training
+    return Objective(
+        penalty=training.penalty,
+        nuc_penalty=training.nuc_penalty,
+        unifrac_variance=unifrac_variance,
+    )
+
+
+def fine_tuning_objective(
+    settings: Settings, target, values, unifrac_variance: float | None
+) -> Objective:
     """Return the losses of fine-tuning.
 
     Parameters
@@ -192,8 +204,8 @@ def fine_tuning_objective(settings: Settings, target, values, phylogenetic) -> O
     target : NumericTarget or CategoricalTarget
     values : pandas.Series
         The training samples' values of the column.
-    phylogenetic : Phylogenetic, optional
-        Turns the UniFrac loss on.
+    unifrac_variance : float, optional
+        Variance of the UniFrac targets; without it there is no UniFrac loss.
     """
     tuning, training = settings.fine_tuning, settings.training
     if isinstance(target, NumericTarget):
@@ -203,10 +215,10 @@ def fine_tuning_objective(settings: Settings, target, values, phylogenetic) -> O
         factors = class_factors(tuning, target.to_learnt(values), len(target.classes))
         target_loss = classification_loss(torch.as_tensor(factors, dtype=torch.float32))
     return Objective(
-        penalty=training.penalty if phylogenetic else 0.0,
+        penalty=0.0 if unifrac_variance is None else training.penalty,
         nuc_penalty=0.0 if tuning.freeze_base else training.nuc_penalty,
         count_penalty=tuning.count_penalty,
         target_penalty=tuning.target_penalty,
-        unifrac_variance=phylogenetic.variance if phylogenetic else 1.0,
+        unifrac_variance=1.0 if unifrac_variance is None else unifrac_variance,
         target_loss=target_loss,
     )

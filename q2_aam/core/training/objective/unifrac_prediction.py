@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from q2_aam.core.data.mini_batches import Batch
-from q2_aam.core.model.predictor import Output
+from q2_aam.core.model.output import Output
 
 
 class DiversityComparison(nn.Module):

@@ -5,11 +5,12 @@ import torch
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.data.mini_batches import BatchDataset
-from q2_aam.core.data.sample_table import rarefy, sample_table
-from q2_aam.core.model.specification import Neighbourhood
-from q2_aam.core.model.stored_samples.comparison import Known, remember
+from q2_aam.core.data.rarefaction import rarefy
+from q2_aam.core.data.sample_table import sample_table
+from q2_aam.core.model.specification import StoredSamplesSpec
+from q2_aam.core.model.stored_samples.comparison import LabelledSamples, fit_stored_samples
 from q2_aam.core.options.config import DataConfig
-from q2_aam.core.training import run
+from q2_aam.core.training import stored_samples
 
 RNG = np.random.default_rng(7)
 
@@ -19,11 +20,11 @@ def known(simulated):
     table = rarefy(sample_table(simulated.table, None, 40), 100, 0)
     ages = simulated.metadata["age"][list(table.sample_ids)].to_numpy()
     embeddings = RNG.standard_normal((table.n_samples, 6)).astype(np.float32)
-    return Known(table, embeddings, (ages - ages.mean()) / ages.std())
+    return LabelledSamples(table, embeddings, (ages - ages.mean()) / ages.std())
 
 
 def test_both_opinions_fit_the_samples_they_were_made_from(known):
-    alike, by_trees, found = remember(known, None).opinions(known)
+    alike, by_trees, found = fit_stored_samples(known, None).predict_separately(known)
     assert alike.shape == by_trees.shape == (known.table.n_samples, 1)
     assert np.corrcoef(alike[:, 0], known.target)[0, 1] > 0.9
     assert np.corrcoef(by_trees[:, 0], known.target)[0, 1] > 0.9
@@ -32,14 +33,14 @@ def test_both_opinions_fit_the_samples_they_were_made_from(known):
 
 def test_remember_keeps_only_the_asvs_that_occur(known):
     few = known.take(np.arange(5))
-    info = remember(few, None).info
+    info = fit_stored_samples(few, None).info
     assert info.n_samples == 5
     assert info.n_features == len(np.unique(few.table.counts.indices))
     assert info.n_entries == few.table.counts.nnz
 
 
 def test_remember_does_not_store_sample_ids(known):
-    content = remember(known, None).state_dict()
+    content = fit_stored_samples(known, None).state_dict()
     assert set(content) == {
         "vocabulary", "richness", "features", "roots", "embeddings", "scales", "dual",
         "intercept", "value", "tree_feature", "tree_threshold", "tree_skip", "tree_value",
@@ -48,16 +49,18 @@ def test_remember_does_not_store_sample_ids(known):
 
 
 def test_state_dict_round_trip_predicts_the_same(known):
-    made = remember(known, None, blend=0.7)
+    made = fit_stored_samples(known, None, blend=0.7)
     restored = type(made)(made.info, 6)
     restored.load_state_dict(made.state_dict())
-    for before, after in zip(made.opinions(known), restored.opinions(known), strict=True):
+    for before, after in zip(
+        made.predict_separately(known), restored.predict_separately(known), strict=True
+    ):
         np.testing.assert_array_equal(before, after)
 
 
 def test_classes_get_probabilities(known):
-    groups = Known(known.table, known.embeddings, (known.target > 0).astype(np.int64))
-    *guesses, _ = remember(groups, np.ones(2)).opinions(groups)
+    groups = LabelledSamples(known.table, known.embeddings, (known.target > 0).astype(np.int64))
+    *guesses, _ = fit_stored_samples(groups, np.ones(2)).predict_separately(groups)
     for guess in guesses:
         np.testing.assert_allclose(guess.sum(axis=1), 1)
         assert (guess.argmax(axis=1) == groups.target).mean() > 0.9
@@ -73,15 +76,15 @@ def test_classes_get_probabilities(known):
     ],
 )
 def test_a_neighbourhood_that_cannot_be_is_refused(known, name, value, said):
-    values = remember(known, None).info.to_dict()
+    values = fit_stored_samples(known, None).info.to_dict()
     with pytest.raises(ValueError, match=said):
-        Neighbourhood.from_dict(values | {name: value})
+        StoredSamplesSpec.from_dict(values | {name: value})
 
 
 @pytest.mark.parametrize("tree_share", [0.0, 0.3, 1.0])
 def test_trees_have_their_share(known, tree_share):
-    made = remember(known, None, tree_share=tree_share)
-    alike, by_trees, found = made.opinions(known)
+    made = fit_stored_samples(known, None, tree_share=tree_share)
+    alike, by_trees, found = made.predict_separately(known)
     plan = [np.arange(known.table.n_samples)]
     batch = BatchDataset(known.table, plan, DataConfig(rarefy_depth=0))[0]
     said, share = made(batch, torch.from_numpy(known.embeddings)[batch.rows])
@@ -92,7 +95,9 @@ def test_trees_have_their_share(known, tree_share):
 
 
 def test_the_seed_is_that_of_the_trees(known):
-    first, again, other = (remember(known, None, seed=seed).opinions(known) for seed in (0, 0, 1))
+    first, again, other = (
+        fit_stored_samples(known, None, seed=seed).predict_separately(known) for seed in (0, 0, 1)
+    )
     np.testing.assert_array_equal(first[1], again[1])
     np.testing.assert_array_equal(first[0], other[0])
     assert not np.array_equal(first[1], other[1])
@@ -118,16 +123,16 @@ def test_validation_samples_say_how_much_trees_and_stored_samples_count(
 ):
     asked = {}
 
-    def even_share(alike, by_trees, target, factors):
+    def ensemble_weight(alike, by_trees, target, factors):
         asked["even"] = alike, by_trees
         return 0.25
 
-    def trusted_share(by_model, by_neighbours, known, target, factors):
+    def cautious_ensemble_weight(by_model, by_neighbours, known, target, factors):
         asked["trusted"] = by_model, by_neighbours
         return 0.6
 
-    monkeypatch.setattr(run, "even_share", even_share)
-    monkeypatch.setattr(run, "trusted_share", trusted_share)
+    monkeypatch.setattr(stored_samples, "ensemble_weight", ensemble_weight)
+    monkeypatch.setattr(stored_samples, "cautious_ensemble_weight", cautious_ensemble_weight)
     info = train(simulated, quick).spec.neighbours
     assert (info.tree_share, info.blend) == (0.25, 0.6)
     alike, by_trees = asked["even"]
@@ -139,7 +144,7 @@ def test_validation_samples_say_how_much_trees_and_stored_samples_count(
 
 def test_without_validation_samples_the_shares_are_those_believed(simulated, quick):
     info = train(simulated, quick, test_size=0.0).spec.neighbours
-    assert (info.tree_share, info.blend) == (0.5, run.UNTRIED_BLEND)
+    assert (info.tree_share, info.blend) == (0.5, stored_samples.UNTRIED_WEIGHT)
 
 
 def test_stored_samples_bounds_how_many_are_kept(simulated, quick):

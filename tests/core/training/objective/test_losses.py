@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import entropy
-from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
+from sklearn.metrics import log_loss, mean_absolute_error, mean_pinball_loss, mean_squared_error
 from sklearn.utils.class_weight import compute_class_weight
 
 from q2_aam.core.data import nucleotides
 from q2_aam.core.data.mini_batches import Batch
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
-from q2_aam.core.model.predictor import Output
+from q2_aam.core.model.output import Output
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.training.objective.losses import (
     Objective,
@@ -21,9 +21,12 @@ from q2_aam.core.training.objective.losses import (
     fine_tuning_objective,
     masked_bases,
     nucleotide_loss,
+    quantile_loss,
     regression_loss,
     unifrac_loss,
 )
+
+LEVELS = (0.05, 0.25, 0.5, 0.95)
 
 
 @pytest.fixture
@@ -250,3 +253,13 @@ def test_fine_tuning_objective_frozen_restores_no_nucleotides():
     settings = Settings.from_options({"freeze_base": True}, RegressionConfig)
     objective = fine_tuning_objective(settings, NumericTarget("age"), pd.Series([1.0]), None)
     assert (objective.nuc_penalty, objective.count_penalty) == (0, 1)
+
+
+def test_quantile_loss_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    predicted, true = np.sort(rng.normal(size=(50, 4))), rng.normal(size=50)
+    expected = sum(
+        mean_pinball_loss(true, predicted[:, i], alpha=level) for i, level in enumerate(LEVELS)
+    )
+    loss = quantile_loss(LEVELS)(torch.from_numpy(predicted), torch.from_numpy(true))
+    assert float(loss) == pytest.approx(expected)

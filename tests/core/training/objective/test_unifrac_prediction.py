@@ -5,24 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from run_inputs import inputs_of
 
 from q2_aam.core.data.mini_batches import collate
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.data.simulate import SimulationConfig, simulate
-from q2_aam.core.model.predictor import Output, SequenceEncoder
-from q2_aam.core.options.config import ModelConfig, Settings
+from q2_aam.core.model.output import Output
+from q2_aam.core.model.sample_encoder import SequenceEncoder
+from q2_aam.core.options.config import ModelConfig
 from q2_aam.core.training.loop.lightning_module import DataModule
 from q2_aam.core.training.objective.unifrac_prediction import (
     DiversityComparison,
     PairComparison,
     StripeComparison,
 )
-from q2_aam.core.training.preparation.prepared_run import (
-    JOINING_REFERENCES,
-    prepare_phylogeny,
-    prepare_run,
-    prepare_samples,
-)
+from q2_aam.core.training.preparation.phylogenetic_targets import JOINING_REFERENCES
+from q2_aam.core.training.preparation.prepared_run import prepare
 
 SMALL = ModelConfig(embedding_dim=8, attention_heads=2, attention_layers=1)
 
@@ -116,11 +114,9 @@ def many(tmp_path_factory):
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
 def test_every_batch_has_references_and_every_reference_its_turn(many, n_references, batch_size):
     options = {"rarefy_depth": 0, "test_size": 0.0, "batch_size": batch_size}
-    settings = Settings.from_options({**options, "reference_samples": n_references})
-    samples = prepare_samples(many[0], settings)
-    phylogenetic = prepare_phylogeny(many[1], samples, settings)
-    run = prepare_run(samples, settings, phylogenetic=phylogenetic, masked=False)
-    module, epochs = DataModule(run, settings.training), 30
+    options |= {"reference_samples": n_references, "nuc_penalty": 0.0}
+    inputs = inputs_of(many[0], phylogeny=many[1], **options)
+    module, epochs = DataModule(prepare(inputs).data, inputs.settings.training), 30
     times = np.full(n_references, -epochs)  # once an epoch each is there as any sample is
     for epoch in range(epochs):
         for batch in module.batches(epoch):

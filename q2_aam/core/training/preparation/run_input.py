@@ -1,0 +1,100 @@
+"""What a run is made from, read and checked once, and handed down whole."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.model.specification import FINE_TUNING, ModelSpec
+from q2_aam.core.model.trained_model import TrainedModel
+from q2_aam.core.options.config import ModelConfig, Settings
+from q2_aam.core.options.option import OptionError
+from q2_aam.core.training.preparation.fingerprint import fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class RunInput:
+    """The options and the data of a run.
+
+    Parameters
+    ----------
+    kind : {'SequenceEncoder', 'SequenceRegressor', 'SequenceClassifier'}
+        What the run makes.
+    settings : Settings
+    table : SampleTable
+        All samples to train on and to validate with, before rarefaction.
+    values : pandas.Series, optional
+        Numbers or class names by sample id, in the order of the table; absent in pre-training.
+    phylogeny : str, optional
+        Path of a Newick file.
+    encoder : TrainedModel, optional
+        Whose encoder is continued.
+    reference_ids : sequence of str, optional
+        Training samples that UniFrac is compared with, instead of a random choice.
+    """
+
+    kind: str
+    settings: Settings
+    table: SampleTable
+    values: pd.Series | None = None
+    phylogeny: str | None = None
+    encoder: TrainedModel | None = None
+    reference_ids: Sequence[str] | None = None
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self.settings.training.random_seed
+
+    def fingerprint(self, spec: ModelSpec) -> str:
+        """Return a digest by which the same run is found again in a run directory."""
+        table, counts, values = self.table, self.table.counts, self.values
+        weights = {} if self.encoder is None else self.encoder.weights
+        return fingerprint(
+            asdict(spec),
+            table.sample_ids,
+            table.feature_ids,
+            table.tokens,
+            counts.data,
+            counts.indices.astype(np.int64),
+            counts.indptr.astype(np.int64),
+            None if self.phylogeny is None else Path(self.phylogeny),
+            None if self.reference_ids is None else sorted(self.reference_ids),
+            None if values is None else [[name, str(value)] for name, value in values.items()],
+            *(weight.numpy() for _, weight in sorted(weights.items())),
+        )
+
+
+def settings_of(kind: str, options: dict, encoder: TrainedModel | None = None) -> Settings:
+    """Check the options of a run; the architecture of a given encoder stands.
+
+    Raises
+    ------
+    OptionError
+        With everything that is wrong, options that contradict the encoder included.
+    """
+    problems = list(_contradictions_of_encoder(options, encoder))
+    try:
+        settings = Settings.from_options(options, FINE_TUNING.get(kind))
+    except OptionError as error:
+        raise OptionError(error.problems + problems) from None
+    if problems:
+        raise OptionError(problems)
+    if encoder is None:
+        return settings
+    return replace(settings, model=replace(encoder.spec.model, dropout=settings.model.dropout))
+
+
+def _contradictions_of_encoder(options, encoder: TrainedModel | None):
+    if encoder is None:
+        if options.get("freeze_base") is True:
+            yield "freeze_base keeps an encoder as it is, so an encoder must be given"
+        return
+    given, default = encoder.spec.model, ModelConfig()
+    for name in ("embedding_dim", "attention_heads", "attention_layers", "max_bp"):
+        mine, its = options.get(name, getattr(default, name)), getattr(given, name)
+        if mine not in (getattr(default, name), its):
+            yield f"{name} is {mine}, but the encoder's is {its}: leave it out"

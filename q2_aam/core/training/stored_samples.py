@@ -1,0 +1,141 @@
+"""After the training loop: which samples a model stores, and how much they count in a prediction.
+
+Shapes: N samples, C outputs, Q quantiles.
+"""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from q2_aam.core.data.sample_table import stack
+from q2_aam.core.model import inference
+from q2_aam.core.model.predictor import SequencePredictor
+from q2_aam.core.model.specification import CLASSIFIER, ModelSpec
+from q2_aam.core.model.stored_samples.comparison import (
+    LabelledSamples,
+    StoredSamples,
+    fit_stored_samples,
+)
+from q2_aam.core.model.stored_samples.ensemble_weights import (
+    cautious_ensemble_weight,
+    ensemble_weight,
+    mix,
+)
+from q2_aam.core.options.config import DataConfig, Settings
+from q2_aam.core.training import conformal
+from q2_aam.core.training.objective.losses import class_factors
+from q2_aam.core.training.preparation.run_data import Pass, RunData
+
+log = logging.getLogger(__name__)
+
+UNTRIED_WEIGHT = 0.75
+"""Weight of the stored samples in a prediction where no validation samples can tell."""
+
+
+def complete(
+    model: SequencePredictor, settings: Settings, spec: ModelSpec, run: RunData
+) -> ModelSpec:
+    """Add to a trained model what is not learnt by gradients; return its new specification."""
+    before = None
+    if spec.quantiles and run.validation is not None:
+        before = inference.predict_quantiles(model, run.validation.table, settings.data)
+    moved = 0.0
+    if settings.fine_tuning.stored_samples > 0:
+        model.neighbours, moved = _stored_samples(model, settings, spec, run)
+        spec = replace(spec, neighbours=model.neighbours.info)
+    if spec.quantiles:
+        _calibrate(model, spec.quantiles, before, moved, run)
+    return spec
+
+
+def _calibrate(model: SequencePredictor, levels, before, moved, run: RunData) -> None:
+    """Make quantiles hold for samples that were not trained on.
+
+    Parameters
+    ----------
+    levels : tuple of float
+    before : Tensor of shape (N, Q), optional
+        What the network alone predicts of the validation samples.
+    moved : ndarray of shape (N, 1), or 0
+        By how much the stored samples move these predictions.
+    """
+    if before is None:
+        log.warning(
+            "Without validation samples (test_size 0) the quantiles are not calibrated: fewer "
+            "values than promised may lie between them."
+        )
+        return
+    true, fewest = run.validation.targets, conformal.fewest_samples(levels)
+    if len(true) < fewest:
+        log.warning(
+            "The quantiles %g and %g take %d validation samples to calibrate, and there are %d: "
+            "raise test_size, give more samples, or choose quantiles nearer to 0.5.",
+            levels[0],
+            levels[-1],
+            fewest,
+            len(true),
+        )
+    by = conformal.corrections(before.double().numpy() + moved, true.astype(float), levels)
+    model.calibration.copy_(torch.from_numpy(by))
+
+
+def _stored_samples(
+    model: SequencePredictor, settings: Settings, spec: ModelSpec, run: RunData
+) -> tuple[StoredSamples, np.ndarray | float]:
+    """Store samples to compare others with, and find out how much the comparison is worth.
+
+    Its worth is measured on the validation samples, before these are stored themselves.
+
+    Returns
+    -------
+    StoredSamples
+    ndarray of shape (N, C), or 0
+        By how much the stored samples move predictions of the validation samples.
+    """
+    training = _labelled(model, run.training(0), settings.data)
+    factors = None
+    if spec.kind == CLASSIFIER:
+        factors = class_factors(settings.fine_tuning, training.target, spec.n_outputs)
+    training, seed = _sampled(training, settings), settings.training.random_seed
+    if run.validation is None:
+        return fit_stored_samples(training, factors, blend=UNTRIED_WEIGHT, seed=seed), 0.0
+    held = _labelled(model, run.validation, settings.data)
+    by_network = inference.predict(model, held.table, settings.data).numpy()
+    log.info("Comparing with %d samples, and growing trees on them.", training.table.n_samples)
+    by_ridge, by_trees, known = fit_stored_samples(
+        training, factors, seed=seed
+    ).predict_separately(held)
+    tree_share = ensemble_weight(by_ridge, by_trees, held.target, factors)
+    by_stored = mix(by_ridge, by_trees, np.full(len(known), tree_share))
+    blend = cautious_ensemble_weight(by_network, by_stored, known, held.target, factors)
+    log.info(
+        "Predictions rest on the stored samples with a share of %.2f, of which trees have %.2f.",
+        blend,
+        tree_share,
+    )
+    together = LabelledSamples(
+        stack(training.table, held.table),
+        np.concatenate([training.embeddings, held.embeddings]),
+        np.concatenate([training.target, held.target]),
+    )
+    moved = mix(by_network, by_stored, blend * known) - by_network
+    kept = fit_stored_samples(
+        _sampled(together, settings), factors, tree_share=tree_share, blend=blend, seed=seed
+    )
+    return kept, moved
+
+
+def _labelled(model, part: Pass, data: DataConfig) -> LabelledSamples:
+    embeddings = inference.embed(model, part.table, data).numpy()
+    return LabelledSamples(part.table, embeddings, part.targets)
+
+
+def _sampled(samples: LabelledSamples, settings: Settings) -> LabelledSamples:
+    """Take at most as many samples at random as may be stored."""
+    n, most = samples.table.n_samples, settings.fine_tuning.stored_samples
+    if n > most:
+        rng = np.random.default_rng([settings.training.random_seed, 0x57E0])
+        samples = samples.take(np.sort(rng.permutation(n)[:most]))
+    return samples

@@ -1,0 +1,111 @@
+"""Registration of prediction."""
+
+from q2_sample_classifier import ClassifierPredictions, Probabilities, RegressorPredictions
+from q2_types.feature_data import FeatureData, Sequence
+from q2_types.feature_table import FeatureTable, Frequency
+from q2_types.sample_data import SampleData
+
+from q2_aam.actions import methods
+from q2_aam.actions.parameters import prediction_help, prediction_types
+from q2_aam.registration.shared import NEW_TABLE_HELP, SEQUENCES_HELP, citations
+from q2_aam.types.intervals import AAMIntervals
+from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceRegressor
+
+
+def register(plugin):
+    """Register the methods that predict with the plugin."""
+    _register_regression(plugin)
+    _register_classification(plugin)
+    _register_intervals(plugin)
+
+
+def _register_regression(plugin):
+    plugin.methods.register_function(
+        function=methods.predict_regression,
+        inputs={
+            "table": FeatureTable[Frequency],
+            "regressor": AAMModel[SequenceRegressor],
+            "sequences": FeatureData[Sequence],
+        },
+        parameters=prediction_types(),
+        outputs=[("predictions", SampleData[RegressorPredictions])],
+        input_descriptions={
+            "table": NEW_TABLE_HELP,
+            "regressor": "A model made by train-regressor.",
+            "sequences": SEQUENCES_HELP,
+        },
+        parameter_descriptions=prediction_help(),
+        output_descriptions={
+            "predictions": "A prediction for each sample, in the column's units."
+        },
+        name="Predict a numeric metadata column",
+        description=(
+            "Predict the column that a model was trained on for other samples. Needs no phylogeny."
+        ),
+    )
+
+
+def _register_classification(plugin):
+    plugin.methods.register_function(
+        function=methods.predict_classification,
+        inputs={
+            "table": FeatureTable[Frequency],
+            "classifier": AAMModel[SequenceClassifier],
+            "sequences": FeatureData[Sequence],
+        },
+        parameters=prediction_types(),
+        outputs=[
+            ("predictions", SampleData[ClassifierPredictions]),
+            ("probabilities", SampleData[Probabilities]),
+        ],
+        input_descriptions={
+            "table": NEW_TABLE_HELP,
+            "classifier": "A model made by train-classifier.",
+            "sequences": SEQUENCES_HELP,
+        },
+        parameter_descriptions=prediction_help(),
+        output_descriptions={
+            "predictions": "The most probable class of each sample.",
+            "probabilities": "The probability of each class for each sample.",
+        },
+        name="Predict a categorical metadata column",
+        description=(
+            "Predict the column that a model was trained on for other samples. Needs no phylogeny."
+        ),
+    )
+
+
+def _register_intervals(plugin):
+    plugin.methods.register_function(
+        function=methods.predict_intervals,
+        inputs={
+            "table": FeatureTable[Frequency],
+            "regressor": AAMModel[SequenceRegressor],
+            "sequences": FeatureData[Sequence],
+        },
+        parameters=prediction_types(),
+        outputs=[("intervals", SampleData[AAMIntervals])],
+        input_descriptions={
+            "table": NEW_TABLE_HELP,
+            "regressor": "A model made by train-regressor with loss_type quantile.",
+            "sequences": SEQUENCES_HELP,
+        },
+        parameter_descriptions=prediction_help(),
+        output_descriptions={
+            "intervals": "The quantiles of each sample, in the column's units; the median is what "
+            "predict-regression predicts. Opens as metadata."
+        },
+        name="Predict between which values a numeric metadata column lies",
+        description=(
+            "Predict quantiles of the column that a model was trained on: between 0.05 and 0.95 "
+            "lie the values of 90 percent of the samples, if these are of the same kind as those "
+            "that the model was trained on. The quantiles were moved, after training, by what it "
+            "took to hold on the validation samples (conformalized quantile regression). They "
+            "promise nothing for a single study or group. Give them to evaluate-regression to see "
+            "whether they hold."
+        ),
+        citations=[
+            citations["koenker1978regression"],
+            citations["romano2019conformalized"],
+        ],
+    )

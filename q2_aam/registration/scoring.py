@@ -1,0 +1,85 @@
+"""Registration of the methods that score predictions and put them together."""
+
+from q2_sample_classifier import ClassifierPredictions, Probabilities, RegressorPredictions
+from q2_types.sample_data import SampleData
+from qiime2.plugin import Categorical, List, MetadataColumn, TypeMatch
+
+from q2_aam.actions import scoring
+from q2_aam.actions.parameters import MISSING_SAMPLES
+from q2_aam.registration.pipelines import CLASS, NUMBER
+from q2_aam.registration.shared import MISSING_PREDICTED_HELP, SEED, SEED_HELP
+from q2_aam.types.scores import AAMScores
+
+
+def register(plugin):
+    """Register the methods with the plugin."""
+    _register_scoring(plugin)
+    _register_merging(plugin)
+
+
+def _register_scoring(plugin):
+    shared = {
+        "groups": MetadataColumn[Categorical],
+        "missing_samples": MISSING_SAMPLES,
+        "random_seed": SEED,
+    }
+    for function, target in (
+        (scoring.score_regression, NUMBER),
+        (scoring.score_classification, CLASS),
+    ):
+        plugin.methods.register_function(
+            function=function,
+            inputs={name: kind for name, (kind, _) in target.predictions.items()},
+            parameters={"metadata": target.column, **shared},
+            outputs=[("scores", AAMScores)],
+            input_descriptions={
+                "predictions": "Predictions of samples that were not used in training.",
+                "probabilities": "The probabilities that belong to the predictions.",
+            }
+            if target is CLASS
+            else {"predictions": "Predictions of samples that were not used in training."},
+            parameter_descriptions={
+                "metadata": "The true values: the column that was predicted.",
+                "groups": "Score the samples of each value of this column by themselves as well.",
+                "missing_samples": MISSING_PREDICTED_HELP,
+                "random_seed": SEED_HELP,
+            },
+            output_descriptions={
+                "scores": "A row for each group and one for all samples: each score with its 95% "
+                "interval. Opens as metadata."
+            },
+            name=f"Score predictions of {target.what}",
+            description=(
+                "Compare predictions with the truth in numbers, for further use: what "
+                "evaluate-regression and evaluate-classification show, as a table."
+            ),
+        )
+
+
+def _register_merging(plugin):
+    either = TypeMatch([SampleData[RegressorPredictions], SampleData[ClassifierPredictions]])
+    plugin.methods.register_function(
+        function=scoring.merge_predictions,
+        inputs={"predictions": List[either]},
+        parameters={},
+        outputs=[("merged_predictions", either)],
+        input_descriptions={"predictions": "Predictions of the same column, of other samples."},
+        output_descriptions={"merged_predictions": "The predictions of all samples."},
+        name="Merge predictions",
+        description="Put predictions of different samples together, such as those of folds.",
+    )
+    plugin.methods.register_function(
+        function=scoring.merge_probabilities,
+        inputs={"probabilities": List[SampleData[Probabilities]]},
+        parameters={},
+        outputs=[("merged_probabilities", SampleData[Probabilities])],
+        input_descriptions={
+            "probabilities": "Probabilities of the classes of the same column, of other samples."
+        },
+        output_descriptions={
+            "merged_probabilities": "The probabilities for all samples. A class that a model did "
+            "not know has had probability 0."
+        },
+        name="Merge probabilities",
+        description="Put class probabilities of different samples together, such as of folds.",
+    )

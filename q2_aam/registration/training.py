@@ -1,0 +1,157 @@
+"""Registration of what makes models: pre-training, training, and taking the encoder out."""
+
+from q2_types.feature_data import FeatureData, Sequence
+from q2_types.feature_table import FeatureTable, Frequency
+from q2_types.tree import Phylogeny, Rooted
+from qiime2.plugin import Categorical, Metadata, MetadataColumn, Numeric
+
+from q2_aam.actions import methods
+from q2_aam.actions.parameters import (
+    CLASSIFICATION,
+    MISSING_SAMPLES,
+    MISSING_SAMPLES_HELP,
+    PRETRAINING,
+    REGRESSION,
+    parameter_help,
+    parameter_types,
+)
+from q2_aam.registration.shared import (
+    ANY_MODEL,
+    PHYLOGENY_HELP,
+    SEQUENCES_HELP,
+    TABLE_HELP,
+    citations,
+)
+from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
+
+UNIFRAC_PAPERS = [
+    citations[key]
+    for key in (
+        "lozupone2005unifrac",
+        "lozupone2007quantitative",
+        "faith1992conservation",
+        "mcdonald2018striped",
+    )
+]
+REFERENCES_HELP = (
+    "Metadata whose ids are the reference samples of stripe mode, instead of a random choice; "
+    "they must be among the training samples."
+)
+RUN_DIR_HELP = (
+    "Set the environment variable Q2_AAM_RUN_DIR to a directory to watch a run in TensorBoard "
+    "while it trains, and to resume it by the same command after it was stopped."
+)
+
+
+def register(plugin):
+    """Register the methods that make models with the plugin."""
+    _register_pretraining(plugin)
+    _register_training(
+        plugin,
+        methods.train_regressor,
+        Numeric,
+        SequenceRegressor,
+        REGRESSION,
+        "regressor",
+        "Train a model that predicts a numeric metadata column",
+        "Learn to predict a numeric metadata column, such as age or pH, from the sequences of a "
+        "sample and their abundances.",
+    )
+    _register_training(
+        plugin,
+        methods.train_classifier,
+        Categorical,
+        SequenceClassifier,
+        CLASSIFICATION,
+        "classifier",
+        "Train a model that predicts a categorical metadata column",
+        "Learn to predict a categorical metadata column, such as a body site or a disease, from "
+        "the sequences of a sample and their abundances.",
+    )
+
+
+def _register_pretraining(plugin):
+    plugin.methods.register_function(
+        function=methods.pretrain,
+        inputs={
+            "table": FeatureTable[Frequency],
+            "phylogeny": Phylogeny[Rooted],
+            "sequences": FeatureData[Sequence],
+            # Not "encoder": the command line of QIIME 2 2022.11 cannot tell an input from an
+            # output of the same name.
+            "initial_encoder": AAMModel[SequenceEncoder],
+        },
+        parameters={"reference_ids": Metadata, **parameter_types(PRETRAINING)},
+        outputs=[("encoder", AAMModel[SequenceEncoder])],
+        input_descriptions={
+            "table": TABLE_HELP,
+            "phylogeny": PHYLOGENY_HELP,
+            "sequences": SEQUENCES_HELP,
+            "initial_encoder": "Continue training this encoder; its architecture is kept.",
+        },
+        parameter_descriptions={"reference_ids": REFERENCES_HELP, **parameter_help(PRETRAINING)},
+        output_descriptions={
+            "encoder": "The encoder of the epoch that did best on held-out samples."
+        },
+        name="Pre-train an encoder on phylogeny and sequences",
+        description=(
+            "Learn, without labels, to read the sequences of a sample: the model predicts the "
+            "UniFrac distances between samples, and nucleotides that were masked. The encoder is "
+            f"then the start of train-regressor and train-classifier. {RUN_DIR_HELP}"
+        ),
+        citations=UNIFRAC_PAPERS,
+    )
+
+
+def _register_training(plugin, function, column, kind, configs, output, name, description):
+    """Register one of the two training actions, which differ in the column they learn."""
+    plugin.methods.register_function(
+        function=function,
+        inputs={
+            "table": FeatureTable[Frequency],
+            "encoder": ANY_MODEL,
+            "phylogeny": Phylogeny[Rooted],
+            "sequences": FeatureData[Sequence],
+        },
+        parameters={
+            "metadata": MetadataColumn[column],
+            "reference_ids": Metadata,
+            "missing_samples": MISSING_SAMPLES,
+            **parameter_types(configs),
+        },
+        outputs=[(output, AAMModel[kind])],
+        input_descriptions={
+            "table": TABLE_HELP,
+            "encoder": "Start from this model, usually made by pretrain; otherwise from scratch.",
+            "phylogeny": f"{PHYLOGENY_HELP} If given, UniFrac distances are learnt beside the "
+            "target.",
+            "sequences": SEQUENCES_HELP,
+        },
+        parameter_descriptions={
+            "metadata": "The column to predict.",
+            "reference_ids": REFERENCES_HELP,
+            "missing_samples": MISSING_SAMPLES_HELP,
+            **parameter_help(configs),
+        },
+        output_descriptions={output: "The model of the epoch that did best on held-out samples."},
+        name=name,
+        description=f"{description} {RUN_DIR_HELP}",
+        citations=UNIFRAC_PAPERS,
+    )
+
+
+def register_encoder_extraction(plugin):
+    """Register the method that takes the encoder out of a model."""
+    plugin.methods.register_function(
+        function=methods.extract_encoder,
+        inputs={"model": ANY_MODEL},
+        parameters={},
+        outputs=[("encoder", AAMModel[SequenceEncoder])],
+        input_descriptions={"model": "A model of any kind."},
+        output_descriptions={"encoder": "Its encoder."},
+        name="Take the encoder out of a model",
+        description=(
+            "Keep of a trained model the encoder alone, to train it on another column, or to "
+            "share it without the target and the training samples that the model stores."
+        ),
+    )

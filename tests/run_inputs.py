@@ -1,0 +1,13 @@
+"""Inputs of runs, for the tests of what prepares them."""
+
+from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
+from q2_aam.core.training.preparation.run_input import RunInput, settings_of
+
+
+def inputs_of(table, values=None, phylogeny=None, reference_ids=None, **options):
+    """Return the input of a run on this table: pre-training, unless there are values."""
+    kind = ENCODER
+    if values is not None:
+        kind = CLASSIFIER if values.dtype == object else REGRESSOR
+    settings = settings_of(kind, {"rarefy_depth": 100, **options})
+    return RunInput(kind, settings, table, values, phylogeny, reference_ids=reference_ids)
