@@ -29,6 +29,7 @@ from benchmarks import data
 from benchmarks._report import parser, report
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
+from q2_aam.core.evaluation import interval_coverage
 from q2_aam.core.options import quantile_levels
 
 OURS, UNSEEN, FOREST = "q2-aam", "q2-aam, ASVs never seen", "random forest"
@@ -170,7 +171,7 @@ def _scores(true, predicted) -> dict[str, float]:
     if isinstance(predicted, pd.Series):
         return {"R2": r2_score(true, predicted), "MAE": mean_absolute_error(true, predicted)}
     levels = quantile_levels.levels_of(predicted.columns)
-    widest = quantile_levels.coverage(predicted.to_numpy(), true.to_numpy(), levels).iloc[0]
+    widest = interval_coverage.coverage(predicted.to_numpy(), true.to_numpy(), levels).iloc[0]
     return _scores(true, predicted[quantile_levels.names((quantile_levels.MEDIAN,))[0]]) | {
         "promised": widest["nominal"],
         "within": widest["covered"],

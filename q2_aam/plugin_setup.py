@@ -21,10 +21,11 @@ plugin = Plugin(
     website="https://forum.qiime2.org",
     package="q2_aam",
     description=(
-        "Attention All Microbes: transformers that read the sequences of ASVs, then the ASVs of a "
-        "sample. An encoder is pre-trained without labels on UniFrac distances and masked "
-        "nucleotides, then trained to predict a metadata column. A model reads sequences, not "
-        "feature ids, so it predicts on samples and studies whose ASVs it has never seen."
+        "Attention All Microbes: transformers that read the sequences of ASVs, and then the ASVs "
+        "of a sample. Pre-training needs no labels: an encoder learns UniFrac distances and "
+        "masked nucleotides. It is then trained to predict a metadata column. A model reads "
+        "sequences, not feature ids. So it can predict samples and studies whose ASVs it has "
+        "never seen."
     ),
     short_description="Predict metadata from the sequences of a sample with transformers.",
     citations=[citations["aam"]],

@@ -12,13 +12,18 @@ from q2_aam.plugin_setup import plugin
 PATH = Path(__file__).resolve().parent.parent / "docs" / "parameters.md"
 HEAD = """# Actions and parameters
 
-Written by `python script/reference.py` from what the plugin registers; a test holds it to that.
+`python script/reference.py` writes this page from the registered plugin. A test compares them.
 
-Names are those of Python (`from qiime2.plugins import aam`). On the command line they have hyphens
-and a prefix: `--i-table` for an input, `--p-batch-size` for a parameter, `--o-encoder` for an
-output; `--p-freeze-base` and `--p-no-freeze-base` for a parameter that is yes or no; and two for a
-metadata column, `--m-metadata-file` and `--m-metadata-column`. What has no default must be given,
-unless it is optional.
+Names are as in Python (`from qiime2.plugins import aam`). On the command line they have hyphens
+and a prefix:
+
+- `--i-table` for an input;
+- `--p-batch-size` for a parameter;
+- `--p-freeze-base` and `--p-no-freeze-base` for a parameter that is yes or no;
+- `--m-metadata-file` and `--m-metadata-column`, both, for a metadata column;
+- `--o-encoder` for an output.
+
+A parameter without a default must be given, unless it is optional.
 """
 # Configuration classes by the heading under which their options stand, in this order.
 GROUPS = {
@@ -58,7 +63,7 @@ def _action(action) -> str:
         parts.append(_parameters_table(own))
     if groups:
         links = ", ".join(_link(heading) for heading in groups)
-        parts.append(f"And the options of: {links}.\n")
+        parts.append(f"It also takes the options of: {links}.\n")
     parts.append(_artifacts_table("Output", signature.outputs))
     return "\n".join(parts)
 
@@ -72,7 +77,7 @@ def _group(heading: str, actions) -> str:
     if len(told) != 1:
         raise ValueError(f"{', '.join(told.values())} differ in the options of '{heading}'.")
     links = ", ".join(_link(_dashed(action.id)) for action in takers)
-    return f"### {heading}\n\nOf {links}.\n\n{next(iter(told))}"
+    return f"### {heading}\n\nOptions of {links}.\n\n{next(iter(told))}"
 
 
 def _names(heading: str) -> list[str]:

@@ -183,7 +183,7 @@ REFUSED = {
     ),
     "count-negative": (
         lambda w: w.predict(w.counts(put(0, 3, -1))),
-        r"1 values that are no counts, such as -1 for feature '[ACGT]+' in sample 'sample04'",
+        r"1 values that are not counts, such as -1 for feature '[ACGT]+' in sample 'sample04'",
     ),
     "count-fractional": (
         lambda w: w.predict(w.counts(put(0, 3, 0.5))),
@@ -268,7 +268,7 @@ REFUSED = {
     ),
     "metadata-infinite": (
         lambda w: w.regress(with_value(w.age, np.inf)),
-        r"1 values that are no finite numbers, such as 'inf' for sample 'sample01'",
+        r"1 values that are not finite numbers, such as 'inf' for sample 'sample01'",
     ),
     "metadata-constant": (
         lambda w: w.regress(w.age * 0 + 7),
@@ -276,7 +276,7 @@ REFUSED = {
     ),
     "metadata-text-for-numbers": (
         lambda w: w.regress(w.site),
-        r"24 values that are no finite numbers, such as '\w+' .* or train a classifier instead",
+        r"24 values that are not finite numbers, such as '\w+' .* or train a classifier instead",
     ),
     "metadata-negative-under-log": (
         lambda w: w.regress(-w.age, target_transform="log-zscore"),
@@ -344,7 +344,7 @@ REFUSED = {
     ),
     "tree-length-no-number": (
         lambda w: w.pretrain(re.sub(":0", ":nan0", w.newick, count=1)),
-        r"phylogeny has 1 branches whose length is negative or no number, such as 'nan0",
+        r"phylogeny has 1 branches whose length is negative or not a number, such as 'nan0",
     ),
     "references-unknown": (
         lambda w: w.pretrain(reference_ids=["nobody"]),
@@ -522,7 +522,7 @@ WARNED = {
     ),
     "ten-thousand-nt": (
         lambda w: w.predict_named(w.sequences(lambda s: s * 250)),
-        r"1 of 40 sequences are longer than 150 nt and cut",
+        r"1 of 40 sequences are longer than 150 nt and are cut",
     ),
     "longer-reads-than-in-training": (
         lambda w: w.predict(w.renamed(features=[name * 2 for name in w.features])),
@@ -621,7 +621,7 @@ BROKEN_GPUS = [
 def test_a_gpu_that_cannot_be_used_is_passed_over(monkeypatch, caplog, error):
     pretend_gpu(monkeypatch, error)
     assert devices.choose_device("auto") == torch.device("cpu")
-    assert "There is a GPU, but it cannot be used, so the processor is" in caplog.text
+    assert "There is a GPU, but it cannot be used: " in caplog.text
 
 
 def test_a_gpu_that_cannot_be_used_is_an_error_where_it_is_asked_for(monkeypatch):
@@ -683,13 +683,13 @@ def test_no_space_left_ends_in_one_sentence(world, monkeypatch, number, keeps):
     with pytest.raises(ValueError, match=r"no room to write .*\. N\w+ ") as caught:
         world.regress(monitor=monitor)
     assert says_it_in_one_sentence(caught.value)
-    assert "Q2_AAM_RUN_DIR" in str(caught.value) or "begins anew" in str(caught.value)
+    assert "Q2_AAM_RUN_DIR" in str(caught.value) or "from the beginning" in str(caught.value)
 
 
 def test_no_place_for_temporary_files_ends_in_one_sentence(world, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(world.folder / "absent"))
     with pytest.raises(
-        ValueError, match=r"no room to write temporary files .* set TMPDIR"
+        ValueError, match=r"no room to write temporary files .* Set TMPDIR"
     ) as caught:
         world.regress()
     assert says_it_in_one_sentence(caught.value)

@@ -105,7 +105,7 @@ def test_a_run_killed_in_every_epoch_ends_like_an_unbroken_one(unbroken, tmp_pat
     expected = unbroken(action, options)
     ends = list(takewhile(lambda code: code != 0, (job.finish() for _ in range(12))))
     assert ends == [-signal.SIGKILL] * (len(storage.load(expected).history) - 1)
-    assert job.log.count("Taking up the run") == len(ends)
+    assert job.log.count("Resuming the run") == len(ends)
     assert not same_result(job.model, expected)
 
 
@@ -154,7 +154,7 @@ def test_a_finished_run_stays_finished_where_it_is_moved(tmp_path):
     again.folder.mkdir()
     job.runs.rename(again.runs)
     assert again.finish() == 0
-    assert "Taking up the run" in (again.folder / "log.txt").read_text()
+    assert "Resuming the run" in (again.folder / "log.txt").read_text()
     assert not same_result(job.model, again.model)
 
 
@@ -167,7 +167,7 @@ def test_sigterm_ends_the_run_with_a_way_to_go_on(unbroken, tmp_path):
     process.join()
     assert process.exitcode == REFUSED
     assert f"kept in {job.run} as it was after its last" in job.refusal
-    assert "the same command with the same Q2_AAM_RUN_DIR goes on from there" in job.refusal
+    assert "the same command with the same Q2_AAM_RUN_DIR" in job.refusal
     assert job.finish() == 0
     assert not same_result(job.model, unbroken("pretrain", options))
 
@@ -205,7 +205,7 @@ def test_sigterm_within_an_epoch_loses_no_step(unbroken, tmp_path, case):
         assert asked.finish() == REFUSED
         assert f"kept in {job.run} as it was after its last step" in job.refusal
     assert job.finish() == 0
-    assert "Going on after" in job.log
+    assert "Resuming after" in job.log
     assert not (job.run / INTERRUPTED).exists()
     assert not same_result(job.model, unbroken(action, options))
 
@@ -216,7 +216,7 @@ def test_a_run_killed_after_sigterm_goes_on_from_there_again(unbroken, tmp_path)
     assert replace(job, fault=SignalAtBatch(14)).finish() == REFUSED
     left = (job.run / INTERRUPTED).read_bytes()
     process = job.start()
-    end_unless(process, lambda: "Going on after" in job.log)
+    end_unless(process, lambda: "Resuming after" in job.log)
     process.kill()
     process.join()
     assert not (job.run / INTERRUPTED).exists() or (job.run / INTERRUPTED).read_bytes() == left
@@ -234,5 +234,5 @@ def test_changed_options_start_afresh_and_say_so(unbroken, tmp_path):
     assert other.finish() == 0
     assert "Inputs or options differ from those of the run in" in other.log
     assert first.name in other.log
-    assert "Taking up the run" not in other.log
+    assert "Resuming the run" not in other.log
     assert not same_result(other.model, unbroken("pretrain", other.options))

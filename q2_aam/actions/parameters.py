@@ -29,7 +29,7 @@ OF_PRETRAINING = ("epochs", "batch_size", "lr", "patience", "penalty", "nuc_pena
 
 
 def _override(info: OptionInfo) -> tuple:
-    said = f"The {info.name} of pre-training, where it is to be another than {info.name}."
+    said = f"Value of {info.name} for pre-training. By default, the same as {info.name}."
     name = f"pretrain_{info.name}"
     return name, info.type | None, option(None, said, low=info.low, high=info.high)
 
@@ -50,8 +50,8 @@ PREDICTION = ("device",)
 
 MISSING_SAMPLES = Str % Choices("error", "ignore")
 MISSING_SAMPLES_HELP = (
-    "What to do with samples of the table that are not in the metadata or have no value: stop "
-    "(error), or leave them out (ignore)."
+    "What to do if samples of the table are not in the metadata or have no value: stop "
+    "(error), or leave these samples out (ignore)."
 )
 
 

@@ -202,8 +202,8 @@ class _Job:
         elif encoder is None and self.training["freeze_base"]:
             raise OptionError(
                 [
-                    "freeze_base keeps an encoder as it is, so give one, or a phylogeny to "
-                    "pre-train one"
+                    "freeze_base keeps an encoder as it is, so give an encoder, or a phylogeny "
+                    "to pre-train one"
                 ]
             )
 
@@ -261,8 +261,8 @@ def _pretraining_options(options: dict, pretrains: bool) -> dict:
         listed = ", ".join(f"pretrain_{name}" for name in chosen)
         raise OptionError(
             [
-                f"{listed} would have no effect, since there is pre-training only with a "
-                "phylogeny and without an encoder"
+                f"{listed} would have no effect: a pipeline pre-trains only with a phylogeny "
+                "and without an encoder"
             ]
         )
     return {name: options[name] for name in parameter_types(PRETRAINING)} | chosen

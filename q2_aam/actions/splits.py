@@ -181,7 +181,7 @@ def warn_of_unlearnt_classes(classes: pd.Series, parts: pd.Series, held_out: str
     unlearnt = sorted(set(classes[held]) - set(classes[~held]))
     for name in unlearnt:
         log.warning(
-            "All samples of class '%s' are held out together (%s): it cannot be learnt, and will "
-            "always be missed.",
+            "All samples of class '%s' are held out together (%s): the model cannot learn this "
+            "class, and will never predict it.",
             name, held_out,
         )  # fmt: skip

@@ -81,7 +81,7 @@ def pretrain(
     encoder : TrainedModel, optional
         Continue from this model; its architecture is kept.
     reference_ids : sequence of str, optional
-        Samples that the others are compared with, instead of a random choice.
+        The reference samples. By default, they are drawn at random.
     monitor : Monitor
     **options
         See `ModelConfig`, `DataConfig`, `UniFracConfig` and `TrainConfig`.
@@ -168,7 +168,7 @@ def predict_regression(
     Parameters
     ----------
     table : biom.Table
-        Counts of ASVs in samples; the ASVs need not have been in training.
+        Counts of ASVs in samples. The ASVs may be new to the model.
     model : TrainedModel
         Of kind SequenceRegressor.
     sequences : mapping or path, optional
@@ -191,7 +191,7 @@ def predict_regression(
 def predict_quantiles(
     table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
 ) -> pd.DataFrame:
-    """Predict between which values a numeric column lies for samples.
+    """Predict quantiles of a numeric column for samples.
 
     The arguments are those of `predict_regression`, with a model that was trained with
     ``loss_type='quantile'``.
@@ -199,8 +199,9 @@ def predict_quantiles(
     Returns
     -------
     pandas.DataFrame
-        One column a quantile, such as 'quantile-0.05', in increasing order and in the units of
-        the column; 'quantile-0.5' is what `predict_regression` predicts. One row a sample.
+        A column for each quantile, such as 'quantile-0.05', in increasing order and in the units
+        of the column. 'quantile-0.5' is the prediction of `predict_regression`. A row for each
+        sample.
 
     Raises
     ------
@@ -233,7 +234,7 @@ def predict_classification(
     predictions : pandas.Series
         The most probable class by sample id; named like the column.
     probabilities : pandas.DataFrame
-        One column a class; rows sum to one.
+        A column for each class. Rows sum to one.
     """
     _check_kind(model, CLASSIFIER, "predict-regression")
     samples = samples_for(model, table, sequences)
@@ -251,12 +252,12 @@ def predict_classification(
 def embed(
     table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
 ) -> tuple[pd.DataFrame, skbio.DistanceMatrix]:
-    """Embed samples, and predict the UniFrac distances among them.
+    """Embed samples, and predict the UniFrac distances between them.
 
     Parameters
     ----------
     table : biom.Table
-        Counts of ASVs in samples; the ASVs need not have been in training.
+        Counts of ASVs in samples. The ASVs may be new to the model.
     model : TrainedModel
         Of any kind.
     sequences : mapping or path, optional
@@ -278,7 +279,7 @@ def embed(
 def embed_features(
     model: TrainedModel, *, table=None, sequences: Sequences = None, device: str = "auto"
 ) -> pd.DataFrame:
-    """Embed ASVs by themselves, outside of any sample.
+    """Embed ASVs from their sequences alone.
 
     Parameters
     ----------
@@ -334,15 +335,15 @@ def importance(
     sequences : mapping or path, optional
         As in training.
     groups : Series, optional
-        Group by sample id: means are taken in each group by itself.
+        Group by sample id. There is a mean for each group.
     missing_samples : {'error', 'ignore'}
         What to do with samples that have no group.
     method : {'occlusion', 'integrated-gradients'}
         See `q2_aam.core.explain.attribution`.
     target_class : str, optional
-        Class whose log-odds are explained; otherwise of each sample the class predicted for it.
+        Explain the log-odds of this class. By default, explain the predicted class of each sample.
     max_features : int
-        Occlusion only: ASVs that are taken away from each sample; 0 is all.
+        Occlusion only: number of ASVs to take away from each sample. 0 takes all.
     steps : int
         Integrated gradients only: points of the integral.
     device : {'auto', 'cpu', 'cuda'}
@@ -388,7 +389,7 @@ def samples_for(model: TrainedModel, table, sequences: Sequences) -> SampleTable
 
 
 def module_of(model: TrainedModel, device: str) -> torch.nn.Module:
-    """Put a model at rest on a device."""
+    """Build a model for prediction on a device."""
     module = build(model.spec)
     module.load_state_dict(model.weights)
     return module.to(choose_device(device)).eval()

@@ -100,15 +100,15 @@ def _notes(true, predicted, chances) -> list[str]:
         n = count(int(true.isin(unknown).sum()), "sample")
         notes.append(
             f"{n} of classes that the model does not know ({', '.join(unknown[:5])}"
-            f"{', …' if len(unknown) > 5 else ''}) count as wrong, and as if the true class had "
-            "had probability 0, which makes the log loss very high."
+            f"{', …' if len(unknown) > 5 else ''}) count as wrong. Their true class counts as "
+            "having probability 0, so the log loss is very high."
         )
     other = int((chances.idxmax(axis=1) != predicted).sum())
     if other:
         notes.append(
             f"In {count(other, 'sample')} the predicted class is not the most probable one; "
-            "accuracy, F1 and the confusion matrix use the predicted class, calibration the most "
-            "probable one."
+            "accuracy, F1 and the confusion matrix use the predicted class; calibration uses the "
+            "most probable one."
         )
     return notes
 
@@ -124,10 +124,10 @@ def _lead(report: ClassificationReport, n: int, column: str) -> str:
 
 def _scores(report: ClassificationReport) -> Section:
     text = (
-        "Accuracy counts samples; balanced accuracy and macro averages count classes, so that "
-        "rare ones weigh as much as common ones. For log loss and calibration error, lower is "
-        "better. The constant prediction is the commonest class of these samples, with the shares "
-        "of the classes as probabilities. " + samples.INTERVALS
+        "Accuracy counts samples. Balanced accuracy and macro averages count classes: rare "
+        "classes weigh as much as common classes. For log loss and calibration error, lower is "
+        "better. The constant prediction is the commonest class of these samples. Its "
+        "probabilities are the shares of the classes. " + samples.INTERVALS
     )
     rows = [
         [
@@ -166,12 +166,14 @@ def _confusion(report: ClassificationReport, shown) -> Section:
     said = ""
     if wrong.any():
         t, p = (names[i] for i in np.unravel_index(wrong.argmax(), wrong.shape))
-        said = f" The most frequent mistake: {count(wrong.max(), 'sample')} of {t} taken for {p}."
+        said = (
+            f" The most frequent mistake: {count(wrong.max(), 'sample')} of {t} predicted as {p}."
+        )
     figure = Figure(
         "Confusion matrix",
         charts.confusion(rows, len(names)),
-        f"A row is a true class, a column what its samples were taken for; right predictions are "
-        f"on the diagonal.{said}",
+        f"A row is a true class, a column is a predicted class. Right predictions are on the "
+        f"diagonal.{said}",
         wide=True,
     )
     cells = [
@@ -210,8 +212,8 @@ def _ranking(report: ClassificationReport, true: pd.Series, chances: pd.DataFram
         Figure(
             "ROC curves, each class against the rest",
             charts.class_curves(roc, named, titles, diagonal=True),
-            "The nearer to the upper left corner, the better; the dashed line is chance. The "
-            f"area below is from {number(min(aucs))} to {number(max(aucs))}.{more}",
+            "The nearer to the upper left corner, the better. The dashed line is chance. The "
+            f"area under the curve is from {number(min(aucs))} to {number(max(aucs))}.{more}",
             keys,
         ),
         Figure(
@@ -219,13 +221,13 @@ def _ranking(report: ClassificationReport, true: pd.Series, chances: pd.DataFram
             charts.class_curves(
                 recall, named, ("Recall (sensitivity)", "Precision"), diagonal=False
             ),
-            "The nearer to the upper right corner, the better; chance is a level line at the "
+            "The nearer to the upper right corner, the better. Chance is a level line at the "
             "class's share of the samples. The average precision is from "
             f"{number(min(precisions))} to {number(max(precisions))}.{more}",
             keys,
         ),
     ]
-    text = "How well the probability of a class tells its samples from those of all others."
+    text = "How well the probability of a class separates its samples from all other samples."
     return Section("Ranking by probability", [text], figures)
 
 
@@ -244,8 +246,8 @@ def _calibration(report: ClassificationReport, table: pd.DataFrame) -> Section:
         Figure(
             "Reliability",
             charts.reliability(rows),
-            "On the dashed line, a probability is as often right as it says; below it, the model "
-            f"is too sure. The mean probability is {number(abs(gap))} "
+            "On the dashed line, the probability equals the share of right predictions. Below "
+            f"it, the model is too sure. The mean probability is {number(abs(gap))} "
             f"{'above' if gap > 0 else 'below'} the accuracy. Bars are 95% intervals (Wilson).",
         ),
         Figure(
@@ -267,9 +269,10 @@ def _calibration(report: ClassificationReport, table: pd.DataFrame) -> Section:
     ]
     columns = ["Probability", "Samples", "Mean probability", "Share right", "95% interval"]
     text = (
-        "Whether the probabilities can be believed. The expected calibration error, "
-        f"{number(ece.value)}, is the mean distance of the points from the dashed line, weighted "
-        "by their samples; with few samples it is above zero even for perfect probabilities."
+        "Whether the probabilities can be trusted. The expected calibration error is "
+        f"{number(ece.value)}. It is the mean distance of the points from the dashed line, "
+        "weighted by their samples. With few samples, it is above zero even for perfect "
+        "probabilities."
     )
     return Section("Calibration", [text], figures, [Table("Calibration", columns, cells)])
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from q2_aam.core.evaluation import interval_coverage
 from q2_aam.core.evaluation.classification_curves import wilson
 from q2_aam.core.options import quantile_levels
 from q2_aam.pages.frame import Section, Table, count, number
@@ -48,16 +49,16 @@ def notes(table: pd.DataFrame, intervals: pd.DataFrame) -> list[str]:
 
 
 def coverage(table: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
-    """Compare what the intervals promise with what they hold; see `quantile_levels.coverage`."""
+    """Compare what the intervals promise with what they hold; see `interval_coverage.coverage`."""
     levels = quantile_levels.levels_of(intervals.columns)
-    return quantile_levels.coverage(intervals.to_numpy(), table["true"].to_numpy(), levels)
+    return interval_coverage.coverage(intervals.to_numpy(), table["true"].to_numpy(), levels)
 
 
 def lead(held: pd.DataFrame) -> str:
     """Say in a sentence how well the outermost interval holds."""
     widest = held.iloc[0]
     return (
-        f"{widest['covered']:.1%} of the true values lie in their predicted intervals, where "
+        f"{widest['covered']:.1%} of the true values lie in their predicted intervals; "
         f"{_percent(widest['nominal'])} is promised; the intervals are "
         f"{number(widest['mean_width'])} wide on average."
     )
@@ -66,10 +67,11 @@ def lead(held: pd.DataFrame) -> str:
 def section(table: pd.DataFrame, intervals: pd.DataFrame, held: pd.DataFrame) -> Section:
     """Show how well intervals and quantiles hold, for all samples and for groups."""
     text = (
-        "An interval lies between two predicted quantiles of a sample, and should hold the true "
-        "value of as many samples as the quantiles are apart. That is promised for samples of the "
-        "same kind as those trained on, all together: in a group by itself, more or fewer may "
-        "lie in their intervals. Beside each share stands its 95% interval (Wilson)."
+        "An interval lies between two predicted quantiles of a sample. The quantiles promise "
+        "which share of the true values lies in it: 90%, for example, between 0.05 and 0.95. The "
+        "promise holds for samples of the same kind as the training samples, all together. In a "
+        "single group, the share may be higher or lower. Each share has its 95% interval "
+        "(Wilson)."
     )
     tables = [_intervals(held, len(table)), _quantiles(table, intervals)]
     if "group" in table:

@@ -93,7 +93,7 @@ def _numeric(predictions: pd.Series) -> pd.Series:
     if wrong.any():
         name = numbers.index[wrong][0]
         raise ValueError(
-            f"{int(wrong.sum())} of {len(numbers)} predictions are no finite numbers, such as "
+            f"{int(wrong.sum())} of {len(numbers)} predictions are not finite numbers, such as "
             f"'{predictions[name]}' of sample '{name}'; predict with a regressor, and evaluate "
             "the predictions of a classifier with evaluate-classification."
         )
@@ -111,9 +111,9 @@ def _lead(scores: dict[str, Score], n: int, column: str) -> str:
 
 def _scores(scores: dict[str, Score]) -> Section:
     text = (
-        "Errors are in the units of the column. R² and root mean squared error stand beside those "
-        "of predicting the mean of these samples for each of them, the mean absolute error beside "
-        "that of predicting their median. " + samples.INTERVALS
+        "Errors are in the units of the column. The constant prediction is the same value for "
+        "every sample: the mean of these samples for R² and root mean squared error, and their "
+        "median for the mean absolute error. " + samples.INTERVALS
     )
     caption = "Scores of all samples"
     return Section(
@@ -146,7 +146,7 @@ def _samples(
     scatter = Figure(
         "Predicted against true",
         charts.predicted_against_true(points, _band(table, low, high), groups, column),
-        "On the dashed line, predictions would be exact. In the grey band lie 95% of the "
+        "On the dashed line, predictions would be exact. The grey band holds 95% of the "
         f"samples: from {number(low)} to {number(high)} around the line."
         f"{'' if intervals is None else THIN_LINES}{samples.how_many(len(table))}",
         legend=legend.point_keys(groups),
@@ -252,8 +252,9 @@ def _groups(by_group, table: pd.DataFrame, column: str) -> Section:
     columns = ["Group", "Samples", "MAE", "95% interval", "MAE of the median", "R²",
                "95% interval", "RMSE", "Pearson", "Spearman"]  # fmt: skip
     text = (
-        "Here a constant prediction is the median of the group itself. A score over all samples "
-        "can be high because the groups differ, while within each of them little is predicted."
+        "Here, the constant prediction is the median of the group itself. A score over all "
+        "samples can be high only because the groups differ. The scores within each group show "
+        "whether the model predicts more than that."
     )
     table_of_groups = Table(f"Scores by {column}", columns, rows)
     return Section(f"By {column}", [text], [_group_figure(by_group, sizes)], [table_of_groups])
@@ -275,8 +276,8 @@ def _group_figure(by_group, sizes) -> Figure:
     return Figure(
         "Mean absolute error of each group",
         charts.group_scores(rows, "Mean absolute error (units of the column)"),
-        "The blue point is the mean absolute error with its 95% interval, the upright red mark "
-        f"that of predicting the group's median.{part}",
+        "The blue point is the mean absolute error with its 95% interval. The upright red mark "
+        f"is the error of predicting the group's median.{part}",
     )
 
 

@@ -74,8 +74,8 @@ def score_frame(scores: dict[str, Score]) -> pd.DataFrame:
 
 
 INTERVALS = (
-    f"Intervals are 95% percentile intervals of {BOOTSTRAPS:,} bootstrap samples (fewer where "
-    "samples and classes are very many): they say how much a score would vary with other samples "
-    "of the same kind, not how well the model does in another population, and they are too "
-    "narrow where samples belong together, such as those of one person."
+    f"Intervals are 95% percentile intervals of {BOOTSTRAPS:,} bootstrap samples (fewer "
+    "if there are very many samples and classes). They say how much a score would vary with other "
+    "samples of the same kind. They do not say how well the model does in another population. "
+    "They are too narrow if samples belong together, such as several samples of one person."
 )

@@ -156,13 +156,13 @@ def _course(models: list[Model]) -> Section:
     if any("learning_rate" in model.history for model in models):
         figures.append(_rate_figure(models, names))
     text = (
-        "Epochs are counted from 0. A diamond marks the epoch whose model was kept: the best in "
-        "validation, by the option best-metric. Where training goes on to improve and validation "
-        "does not, a model begins to learn its samples by heart."
+        "Epochs are counted from 0. A diamond marks the epoch that was kept. It is the best "
+        "epoch in validation, by the option best-metric. If training still improves but "
+        "validation does not, the model begins to overfit."
     )
     if not figures:
         text = "The history is empty."
-    return Section("Course of training", [text], figures)
+    return Section("Training by epoch", [text], figures)
 
 
 def _course_figure(models, name, names) -> Figure:
@@ -300,7 +300,7 @@ def _options(models: list[Model]) -> Section:
     # Those that someone chose come first.
     rows.sort(key=lambda row: not row[0].endswith("*"))
     columns = ["Option", *[model.name for model in models], "Default", "Meaning"]
-    caption = "All options; those that differ from the default come first and have a star"
+    caption = "All options; options that differ from the default come first and have a star"
     table = Table(caption, columns, rows, len(columns), prose=True)
     return Section("Options", tables=[table])
 

@@ -16,8 +16,8 @@ SMALL = {
     "epochs": 2,
 }
 NOTE = (
-    "The model is this small, and training this short, so that the example takes seconds; leave "
-    "these options out with real samples."
+    "These options make the model small and the training short, so the example takes seconds. "
+    "Leave them out for real samples."
 )
 
 

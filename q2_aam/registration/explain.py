@@ -38,23 +38,23 @@ def _register_embed(plugin):
         outputs=[("embeddings", SampleData[AAMEmbedding]), ("distances", DistanceMatrix)],
         input_descriptions={
             "table": NEW_TABLE_HELP,
-            "model": "A model of any kind. Distances are best from an encoder, or from a model "
-            "that was trained with a phylogeny.",
+            "model": "A model of any kind. For distances, an encoder or a model trained with a "
+            "phylogeny is best.",
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions=prediction_help(),
         output_descriptions={
-            "embeddings": "A vector for each sample. Opens as metadata.",
-            "distances": "The UniFrac distances among the samples, as the model predicts them. "
-            "For a model that has not learnt UniFrac (faith_pd, or no phylogeny), the Euclidean "
-            "distances between embeddings.",
+            "embeddings": "A vector for each sample. Can be used as metadata.",
+            "distances": "Predicted UniFrac distances between the samples. If the model has not "
+            "learnt UniFrac (faith_pd, or no phylogeny), these are Euclidean distances between "
+            "embeddings.",
         },
-        name="Embed samples, and predict the UniFrac distances among them",
+        name="Embed samples, and predict the UniFrac distances between them",
         description=(
-            "Give each sample the vector by which the model knows it, and predict UniFrac without "
-            "a phylogeny. The distances can be used wherever QIIME 2 takes a distance matrix, "
-            "such as principal coordinates, Emperor and tests of groups. Their memory grows with "
-            "the square of the number of samples: 800 MB for 10,000."
+            "Compute the vector (embedding) of each sample, and predict UniFrac distances without "
+            "a phylogeny. Use the distances in any action that takes a distance matrix, such as "
+            "principal coordinates, Emperor and tests of groups. Their memory grows with the "
+            "square of the number of samples: 800 MB for 10,000."
         ),
     )
 
@@ -71,17 +71,17 @@ def _register_embed_features(plugin):
         outputs=[("embeddings", FeatureData[AAMEmbedding])],
         input_descriptions={
             "model": "A model of any kind.",
-            "table": "Embed the features of this table. Their ids must be the sequences, unless "
-            "sequences are given too.",
-            "sequences": "Without a table, all of these are embedded; with one, they are the "
-            "sequences of its features.",
+            "table": "Embed the features of this table. If their ids are not the sequences, give "
+            "the sequences too.",
+            "sequences": "Sequences of the features of the table. Without a table, all of these "
+            "sequences are embedded.",
         },
         parameter_descriptions=prediction_help(),
-        output_descriptions={"embeddings": "A vector for each feature. Opens as metadata."},
+        output_descriptions={"embeddings": "A vector for each feature. Can be used as metadata."},
         name="Embed ASVs",
         description=(
-            "Give each ASV the vector by which the model knows its sequence, outside of any "
-            "sample, for example to cluster ASVs. Takes a table, sequences, or both."
+            "Compute the vector (embedding) of each ASV from its sequence alone, for example to "
+            "cluster ASVs. Takes a table, sequences, or both."
         ),
     )
 
@@ -114,35 +114,35 @@ def _register_importance(plugin):
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={
-            "groups": "Average over the samples of each value of this column by themselves; "
-            "otherwise over all samples.",
+            "groups": "Average over the samples of each value of this column separately. Without "
+            "it, average over all samples.",
             "missing_samples": MISSING_SAMPLES_HELP,
-            "method": "How effects are measured; see the description.",
-            "target_class": "Of a classifier, the class whose log-odds are explained; otherwise "
-            "of each sample the class that is predicted for it.",
-            "max_features": "Occlusion only: how many ASVs of each sample are taken away in turn, "
-            "the most abundant first; the others count as without effect. 0 takes all.",
-            "steps": "Integrated gradients only: at how many points gradients are taken; more is "
-            "more exact.",
+            "method": "How to measure effects. See the description.",
+            "target_class": "Classifiers only: explain the log-odds of this class. By default, "
+            "explain the predicted class of each sample.",
+            "max_features": "Occlusion only: how many ASVs of each sample to take away, one at a "
+            "time, the most abundant first. Other ASVs count as having no effect. 0 takes all.",
+            "steps": "Integrated gradients only: number of gradients. More are more exact.",
             **prediction_help(),
         },
         output_descriptions={
-            "importance": "How far each feature moves the prediction, up or down: the mean over "
-            "the samples, where a sample without the feature counts as 0.",
-            "mean_effects": "The same with the sign: positive where the feature raises the "
+            "importance": "How far each feature moves the prediction, up or down. This is the "
+            "mean over the samples. A sample without the feature counts as 0.",
+            "mean_effects": "The same with its sign. It is positive if the feature raises the "
             "prediction.",
-            "sample_effects": "The effect of each feature in each sample, with its sign. Opens as "
-            "metadata.",
+            "sample_effects": "The effect of each feature in each sample, with its sign. Can be "
+            "used as metadata.",
         },
         name="Find the ASVs that drive a model's predictions",
         description=(
-            "Measure what each ASV does to the prediction of a sample: in the units of a numeric "
-            "column, or in log-odds of a class. Occlusion takes an ASV away and compares the "
-            "predictions with and without it; it explains the whole model. Integrated gradients "
-            "share out the difference between the sample and one whose ASVs are all average "
-            "sequences; this is faster for rich samples, and explains what the network reads in "
-            "sequences, but not the stored training samples that predictions rest on too. The "
-            "importance can be given to sample-classifier heatmap."
+            "Measure the effect of each ASV on the prediction of a sample, in the units of a "
+            "numeric column or in log-odds of a class. Occlusion takes an ASV away and compares "
+            "the predictions with and without it. It explains the whole model. Integrated "
+            "gradients compare the sample with a sample in which every ASV has the average "
+            "embedding, and divide the difference among the ASVs. They are faster for samples "
+            "with many ASVs. They explain what the network reads in the sequences. They do not "
+            "explain the part of a prediction that comes from stored training samples. "
+            "sample-classifier heatmap accepts the importance."
         ),
         citations=[citations["zeiler2014visualizing"], citations["sundararajan2017axiomatic"]],
     )

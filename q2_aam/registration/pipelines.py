@@ -38,9 +38,9 @@ INPUTS = {
 }
 INPUT_HELP = {
     "table": TABLE_HELP,
-    "phylogeny": "Rooted tree with branch lengths whose tips are the features of the table. "
-    "Without an encoder, one is pre-trained with it. In training, UniFrac distances are learnt "
-    "beside the target; set penalty to 0 to learn the target alone.",
+    "phylogeny": "Rooted tree with branch lengths. Its tips are the features of the table. If no "
+    "encoder is given, one is pre-trained with it. In training, the model learns UniFrac "
+    "distances as well as the target. To learn only the target, set penalty to 0.",
     "sequences": SEQUENCES_HELP,
 }
 SPLIT = {
@@ -49,37 +49,37 @@ SPLIT = {
     "test_fraction": Float % Range(0.01, 0.9, inclusive_end=True),
 }
 SPLIT_HELP = {
-    "split": "Column that names the samples to hold out, for example those of another study; "
-    "otherwise they are drawn at random.",
-    "test_value": "Value of the split column in the samples to hold out; those with any other "
-    "value are trained on.",
-    "test_fraction": "Share of the samples to hold out where they are drawn at random, by "
-    "random_seed. (The option test_size holds samples out of the rest again, to choose the best "
-    "epoch.)",
+    "split": "Column that says which samples to hold out, for example the samples of another "
+    "study. Without it, held-out samples are drawn at random.",
+    "test_value": "Value of the split column in the samples to hold out. Samples with any other "
+    "value are used for training.",
+    "test_fraction": "Share of the samples to hold out if they are drawn at random (by "
+    "random_seed). The option test_size is different: it takes validation samples from the other "
+    "samples, to choose the best epoch.",
 }
 FOLDS = {
     "folds": MetadataColumn[Categorical | Numeric],
     "n_folds": Int % Range(2, MOST_FOLDS, inclusive_end=True),
 }
 FOLDS_HELP = {
-    "folds": "Column that names the fold of each sample. Give one where samples belong together, "
-    "such as those of one person: in different folds, they would let the model recognise the "
-    "person.",
-    "n_folds": "Number of folds where no column names them: samples are dealt out at random, by "
-    "random_seed.",
+    "folds": "Column that names the fold of each sample. Give it if samples belong together, for "
+    "example several samples of one person. In different folds, they would let the model "
+    "recognise the person.",
+    "n_folds": "Number of folds if no column names them. Samples are divided at random (by "
+    "random_seed).",
 }
 SCATTERPLOT = ("scatterplot", "The predictions as q2-sample-classifier shows them.")
 CONFUSION = ("confusion_matrix", "The predictions as q2-sample-classifier shows them.")
 STEPS = (
-    "An encoder is taken if given, otherwise pre-trained on the training samples alone if there "
-    "is a phylogeny; without either, training begins from scratch."
+    "If an encoder is given, training starts from it. If only a phylogeny is given, an encoder is "
+    "pre-trained on the training samples. Without either, training starts from scratch."
 )
 EACH_FOLD = (
-    "Cross-validation: each fold of the samples is predicted by a model that has seen only the "
-    "other folds; pre-training, too, is done anew for each. An encoder that is given must not "
-    "have been trained on these samples, or the scores are too good. Where QIIME 2 runs actions "
-    "in parallel (--parallel), all folds are trained at the same time. The models of the folds "
-    "are not kept; train on all samples for one to use."
+    "Predict each fold of the samples with a model that has seen only the other folds. "
+    "Pre-training is repeated for each fold. If you give an encoder, it must not have been "
+    "trained on these samples. Otherwise the scores are too good. If QIIME 2 runs actions in "
+    "parallel (--parallel), all folds are trained at the same time. The models of the folds are "
+    "not kept. To get a model to use, train on all samples."
 )
 
 
@@ -113,7 +113,7 @@ class _Target:
         }
 
 
-PREDICTIONS_HELP = "A prediction for each sample that was held out."
+PREDICTIONS_HELP = "A prediction for each held-out sample."
 NUMBER = _Target(
     MetadataColumn[Numeric],
     SequenceRegressor,
@@ -131,7 +131,7 @@ CLASS = _Target(
         "predictions": (SampleData[ClassifierPredictions], PREDICTIONS_HELP),
         "probabilities": (
             SampleData[Probabilities],
-            "The probability of each class for each sample that was held out.",
+            "The probability of each class for each held-out sample.",
         ),
     },
     CLASSIFICATION_PIPELINE,
@@ -142,7 +142,7 @@ CLASS = _Target(
 
 def _pictures(target, summary):
     return {
-        "evaluation": (Visualization, "The predictions against the truth, with scores."),
+        "evaluation": (Visualization, "Predicted against true values, with scores."),
         target.picture[0]: (Visualization, target.picture[1]),
         "training_summary": (Visualization, summary),
     }
@@ -158,12 +158,13 @@ def _outputs(described):
 def _register_hold_out(plugin, target):
     is_number = target is NUMBER
     outputs = {
-        "training_table": (FeatureTable[Frequency], "The samples that were trained on."),
-        "test_table": (FeatureTable[Frequency], "The samples that were held out."),
+        "training_table": (FeatureTable[Frequency], "The training samples."),
+        "test_table": (FeatureTable[Frequency], "The held-out samples."),
         "used_encoder": (
             AAMModel[SequenceEncoder],
-            "The encoder that training began with: the one given, or the one pre-trained on the "
-            "training samples. Without either, the encoder that the model learnt from scratch.",
+            "The encoder that training started from: the given encoder, or the encoder "
+            "pre-trained on the training samples. Without either, the encoder that the model "
+            "learnt from scratch.",
         ),
         target.model[0]: (target.model[1], "The model, trained on the training samples."),
         **target.predictions,
@@ -173,16 +174,16 @@ def _register_hold_out(plugin, target):
         function=pipelines.regress_samples if is_number else pipelines.classify_samples,
         input_descriptions={
             **INPUT_HELP,
-            "encoder": "Start from this model, usually made by pretrain. Pre-train it on other "
-            "samples than those held out, or the scores are too good.",
+            "encoder": "Start from this model, usually made by pretrain. It must not have been "
+            "trained on the held-out samples. Otherwise the scores are too good.",
         },
         **target.signature(SPLIT, SPLIT_HELP),
         **_outputs(outputs),
         name=f"Train on some samples and test on others: predict {target.what}",
         description=(
-            "Hold samples out, train on the others, predict those held out, and compare with the "
-            f"truth. {STEPS}"
-            + ("" if is_number else " Held-out samples are drawn in equal shares of each class.")
+            "Hold samples out, train on the other samples, predict the held-out samples, and "
+            f"compare with the true values. {STEPS}"
+            + ("" if is_number else " The same share of each class is held out.")
         ),
     )
 
@@ -205,13 +206,13 @@ def _register_cross_validation(plugin, target):
         input_descriptions={
             **INPUT_HELP,
             "encoder": "Start every fold from this model. It must not have been trained on these "
-            "samples; to pre-train on them, give the phylogeny instead.",
+            "samples. To pre-train on them, give a phylogeny instead.",
         },
         **target.signature(FOLDS, FOLDS_HELP),
         **_outputs(outputs),
         name=f"Cross-validate the prediction of {target.what}",
         description=(
             f"{EACH_FOLD} {STEPS}"
-            + ("" if is_number else " Each class is dealt out equally to the folds.")
+            + ("" if is_number else " Each class is divided equally among the folds.")
         ),
     )

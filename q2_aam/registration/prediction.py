@@ -36,11 +36,11 @@ def _register_regression(plugin):
         },
         parameter_descriptions=prediction_help(),
         output_descriptions={
-            "predictions": "A prediction for each sample, in the column's units."
+            "predictions": "A prediction for each sample, in the units of the column."
         },
         name="Predict a numeric metadata column",
         description=(
-            "Predict the column that a model was trained on for other samples. Needs no phylogeny."
+            "Predict, for new samples, the column that a model was trained on. Needs no phylogeny."
         ),
     )
 
@@ -70,7 +70,7 @@ def _register_classification(plugin):
         },
         name="Predict a categorical metadata column",
         description=(
-            "Predict the column that a model was trained on for other samples. Needs no phylogeny."
+            "Predict, for new samples, the column that a model was trained on. Needs no phylogeny."
         ),
     )
 
@@ -92,17 +92,16 @@ def _register_intervals(plugin):
         },
         parameter_descriptions=prediction_help(),
         output_descriptions={
-            "intervals": "The quantiles of each sample, in the column's units; the median is what "
-            "predict-regression predicts. Opens as metadata."
+            "intervals": "The quantiles of each sample, in the units of the column. The median "
+            "is the prediction of predict-regression. Can be used as metadata."
         },
-        name="Predict between which values a numeric metadata column lies",
+        name="Predict intervals of a numeric metadata column",
         description=(
-            "Predict quantiles of the column that a model was trained on: between 0.05 and 0.95 "
-            "lie the values of 90 percent of the samples, if these are of the same kind as those "
-            "that the model was trained on. The quantiles were moved, after training, by what it "
-            "took to hold on the validation samples (conformalized quantile regression). They "
-            "promise nothing for a single study or group. Give them to evaluate-regression to see "
-            "whether they hold."
+            "Predict quantiles of the column that a model was trained on. 90 percent of the "
+            "values lie between the quantiles 0.05 and 0.95, if the samples are of the same kind "
+            "as the training samples. After training, the quantiles were calibrated on the "
+            "validation samples (conformalized quantile regression). They promise nothing for a "
+            "single study or group. Give them to evaluate-regression to see whether they hold."
         ),
         citations=[
             citations["koenker1978regression"],

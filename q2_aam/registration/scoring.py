@@ -40,18 +40,18 @@ def _register_scoring(plugin):
             else {"predictions": "Predictions of samples that were not used in training."},
             parameter_descriptions={
                 "metadata": "The true values: the column that was predicted.",
-                "groups": "Score the samples of each value of this column by themselves as well.",
+                "groups": "Also score the samples of each value of this column separately.",
                 "missing_samples": MISSING_PREDICTED_HELP,
                 "random_seed": SEED_HELP,
             },
             output_descriptions={
                 "scores": "A row for each group and one for all samples: each score with its 95% "
-                "interval. Opens as metadata."
+                "interval. Can be used as metadata."
             },
             name=f"Score predictions of {target.what}",
             description=(
-                "Compare predictions with the truth in numbers, for further use: what "
-                "evaluate-regression and evaluate-classification show, as a table."
+                "Compare predictions with the true values. The output is a table of the scores "
+                "that evaluate-regression and evaluate-classification show."
             ),
         )
 
@@ -63,10 +63,12 @@ def _register_merging(plugin):
         inputs={"predictions": List[either]},
         parameters={},
         outputs=[("merged_predictions", either)],
-        input_descriptions={"predictions": "Predictions of the same column, of other samples."},
+        input_descriptions={
+            "predictions": "Predictions of one column, each of different samples."
+        },
         output_descriptions={"merged_predictions": "The predictions of all samples."},
         name="Merge predictions",
-        description="Put predictions of different samples together, such as those of folds.",
+        description="Put predictions of different samples together, for example of folds.",
     )
     plugin.methods.register_function(
         function=scoring.merge_probabilities,
@@ -74,12 +76,13 @@ def _register_merging(plugin):
         parameters={},
         outputs=[("merged_probabilities", SampleData[Probabilities])],
         input_descriptions={
-            "probabilities": "Probabilities of the classes of the same column, of other samples."
+            "probabilities": "Probabilities of the classes of one column, each of different "
+            "samples."
         },
         output_descriptions={
-            "merged_probabilities": "The probabilities for all samples. A class that a model did "
-            "not know has had probability 0."
+            "merged_probabilities": "The probabilities for all samples. A class that a model does "
+            "not know gets probability 0."
         },
         name="Merge probabilities",
-        description="Put class probabilities of different samples together, such as of folds.",
+        description="Put class probabilities of different samples together, for example of folds.",
     )

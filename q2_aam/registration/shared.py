@@ -9,17 +9,17 @@ citations = Citations.load("citations.bib", package="q2_aam")
 ANY_MODEL = AAMModel[SequenceEncoder | SequenceRegressor | SequenceClassifier]
 SEED = Int % Range(0, 2**31 - 1, inclusive_end=True)
 
-TABLE_HELP = "Counts of ASVs (or other features) in samples: raw, not relative."
-NEW_TABLE_HELP = f"{TABLE_HELP} The features need not have been in training."
+TABLE_HELP = "Counts of ASVs (or other features) in samples. Raw counts, not relative abundances."
+NEW_TABLE_HELP = f"{TABLE_HELP} The table may hold features that no training sample has."
 SEQUENCES_HELP = (
-    "Sequences of the table's features. Needed unless the feature ids are the sequences "
-    "themselves, as Deblur and redbiom have them."
+    "Sequences of the features of the table. Needed if the feature ids are not the sequences. "
+    "In tables of Deblur and redbiom they are."
 )
-PHYLOGENY_HELP = "Rooted tree with branch lengths whose tips are the features of the table."
+PHYLOGENY_HELP = "Rooted tree with branch lengths. Its tips are the features of the table."
 MISSING_PREDICTED_HELP = (
-    "What to do with predicted samples that are not in the metadata or have no value: stop "
-    "(error), or leave them out (ignore)."
+    "What to do if predicted samples are not in the metadata or have no value: stop (error), or "
+    "leave these samples out (ignore)."
 )
 SEED_HELP = (
-    "Seed of the random draws: the bootstrap, and which points are shown where there are too many."
+    "Seed of the random draws: the bootstrap, and the choice of points if a chart cannot show all."
 )

@@ -34,12 +34,12 @@ UNIFRAC_PAPERS = [
     )
 ]
 REFERENCES_HELP = (
-    "Metadata whose ids are the reference samples of stripe mode, instead of a random choice; "
-    "they must be among the training samples."
+    "Metadata whose ids are the reference samples of stripe_mode. Without it, they are drawn at "
+    "random. Reference samples must be among the training samples."
 )
 RUN_DIR_HELP = (
-    "Set the environment variable Q2_AAM_RUN_DIR to a directory to watch a run in TensorBoard "
-    "while it trains, and to resume it by the same command after it was stopped."
+    "Set the environment variable Q2_AAM_RUN_DIR to a directory to watch the run in TensorBoard. "
+    "If the run stops, the same command resumes it."
 )
 
 
@@ -54,8 +54,8 @@ def register(plugin):
         REGRESSION,
         "regressor",
         "Train a model that predicts a numeric metadata column",
-        "Learn to predict a numeric metadata column, such as age or pH, from the sequences of a "
-        "sample and their abundances.",
+        "Learn to predict a numeric metadata column, such as age or pH, from the sequences and "
+        "abundances of the ASVs of a sample.",
     )
     _register_training(
         plugin,
@@ -66,7 +66,7 @@ def register(plugin):
         "classifier",
         "Train a model that predicts a categorical metadata column",
         "Learn to predict a categorical metadata column, such as a body site or a disease, from "
-        "the sequences of a sample and their abundances.",
+        "the sequences and abundances of the ASVs of a sample.",
     )
 
 
@@ -87,17 +87,17 @@ def _register_pretraining(plugin):
             "table": TABLE_HELP,
             "phylogeny": PHYLOGENY_HELP,
             "sequences": SEQUENCES_HELP,
-            "initial_encoder": "Continue training this encoder; its architecture is kept.",
+            "initial_encoder": "Continue to train this encoder. Its architecture is kept.",
         },
         parameter_descriptions={"reference_ids": REFERENCES_HELP, **parameter_help(PRETRAINING)},
         output_descriptions={
-            "encoder": "The encoder of the epoch that did best on held-out samples."
+            "encoder": "The encoder of the epoch that is best on the validation samples."
         },
         name="Pre-train an encoder on phylogeny and sequences",
         description=(
-            "Learn, without labels, to read the sequences of a sample: the model predicts the "
-            "UniFrac distances between samples, and nucleotides that were masked. The encoder is "
-            f"then the start of train-regressor and train-classifier. {RUN_DIR_HELP}"
+            "Learn, without labels, to read the sequences of a sample. The model learns to "
+            "predict UniFrac distances between samples and masked nucleotides. train-regressor "
+            f"and train-classifier start from the encoder. {RUN_DIR_HELP}"
         ),
         citations=UNIFRAC_PAPERS,
     )
@@ -122,9 +122,10 @@ def _register_training(plugin, function, column, kind, configs, output, name, de
         outputs=[(output, AAMModel[kind])],
         input_descriptions={
             "table": TABLE_HELP,
-            "encoder": "Start from this model, usually made by pretrain; otherwise from scratch.",
-            "phylogeny": f"{PHYLOGENY_HELP} If given, UniFrac distances are learnt beside the "
-            "target.",
+            "encoder": "Start from this model, usually made by pretrain. Otherwise, start from "
+            "scratch.",
+            "phylogeny": f"{PHYLOGENY_HELP} If given, the model learns UniFrac distances as "
+            "well as the target.",
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={
@@ -133,7 +134,9 @@ def _register_training(plugin, function, column, kind, configs, output, name, de
             "missing_samples": MISSING_SAMPLES_HELP,
             **parameter_help(configs),
         },
-        output_descriptions={output: "The model of the epoch that did best on held-out samples."},
+        output_descriptions={
+            output: "The model of the epoch that is best on the validation samples."
+        },
         name=name,
         description=f"{description} {RUN_DIR_HELP}",
         citations=UNIFRAC_PAPERS,
@@ -151,7 +154,7 @@ def register_encoder_extraction(plugin):
         output_descriptions={"encoder": "Its encoder."},
         name="Take the encoder out of a model",
         description=(
-            "Keep of a trained model the encoder alone, to train it on another column, or to "
-            "share it without the target and the training samples that the model stores."
+            "Take only the encoder out of a trained model. You can train it on another column, or "
+            "share it. The encoder holds neither the target nor the stored training samples."
         ),
     )

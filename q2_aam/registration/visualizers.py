@@ -9,7 +9,7 @@ from q2_aam.actions.parameters import MISSING_SAMPLES
 from q2_aam.registration.shared import ANY_MODEL, MISSING_PREDICTED_HELP, SEED, SEED_HELP
 from q2_aam.types.intervals import AAMIntervals
 
-BOOTSTRAP_HELP = "Every score has a 95% interval, found by drawing the samples anew (bootstrap)."
+BOOTSTRAP_HELP = "Every score has a 95% interval from a bootstrap of the samples."
 
 
 def register(plugin):
@@ -25,15 +25,15 @@ def _register_training(plugin):
         inputs={"models": List[ANY_MODEL]},
         parameters={},
         input_descriptions={
-            "models": "One model, or several that are to be compared, of any kind. They are "
-            "numbered in the order given."
+            "models": "One model, or several models to compare, of any kind. They are numbered in "
+            "the order given."
         },
         parameter_descriptions={},
         name="Show how models were trained",
         description=(
-            "Show the course of training, epoch by epoch: every loss term and metric, in training "
-            "and in validation, and the learning rate. Beside it stand what each model was "
-            "trained on, its size, all options, and the versions of the packages that made it."
+            "Show the training of a model by epoch: every loss term and metric, in training and "
+            "in validation, and the learning rate. Also show what each model was trained on, its "
+            "size, all options, and the versions of the packages that made it."
         ),
     )
 
@@ -52,23 +52,23 @@ def _register_regression(plugin):
             "random_seed": SEED,
         },
         input_descriptions={
-            "predictions": "Predictions of samples that were not used in training, as "
-            "predict-regression makes them.",
-            "intervals": "The intervals of these samples, as predict-intervals makes them with "
-            "the same model: shows how many true values lie in them, and how wide they are.",
+            "predictions": "Predictions from predict-regression, of samples that were not used in "
+            "training.",
+            "intervals": "The intervals of these samples, from predict-intervals with the same "
+            "model. The page then shows how many true values lie in them, and how wide they are.",
         },
         parameter_descriptions={
             "metadata": "The true values: the column that was predicted.",
-            "groups": "Score the samples of each value of this column by themselves as well, such "
-            "as those of each study.",
+            "groups": "Also score the samples of each value of this column separately, for "
+            "example the samples of each study.",
             "missing_samples": MISSING_PREDICTED_HELP,
             "random_seed": SEED_HELP,
         },
         name="Evaluate predictions of a numeric column",
         description=(
-            "Show predicted against true values, and how far they lie apart; score the "
+            "Show predicted against true values, and the differences between them. Score the "
             "predictions by R squared, mean absolute error, root mean squared error and "
-            "correlation, beside predicting the same value for every sample. "
+            "correlation. Compare them with predicting the same value for every sample. "
             f"{BOOTSTRAP_HELP}"
         ),
     )
@@ -87,8 +87,8 @@ def _register_classification(plugin):
             "random_seed": SEED,
         },
         input_descriptions={
-            "predictions": "Predictions of samples that were not used in training, as "
-            "predict-classification makes them.",
+            "predictions": "Predictions from predict-classification, of samples that were not "
+            "used in training.",
             "probabilities": "The probabilities that belong to the predictions.",
         },
         parameter_descriptions={
@@ -98,10 +98,10 @@ def _register_classification(plugin):
         },
         name="Evaluate predictions of a categorical column",
         description=(
-            "Show which classes are taken for which (confusion matrix), how well the "
+            "Show which class is predicted for which true class (confusion matrix), how well the "
             "probabilities rank the samples of each class (ROC and precision-recall curves), and "
-            "whether they can be believed (calibration); score the predictions by accuracy, "
-            "balanced accuracy, macro F1, AUC, log loss and calibration error, beside predicting "
-            f"the commonest class. {BOOTSTRAP_HELP}"
+            "whether the probabilities can be trusted (calibration curve). Score the predictions "
+            "by accuracy, balanced accuracy, macro F1, AUC, log loss and calibration error. "
+            f"Compare them with predicting the commonest class. {BOOTSTRAP_HELP}"
         ),
     )

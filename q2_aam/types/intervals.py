@@ -24,7 +24,7 @@ class AAMIntervalsFormat(TextFileFormat):
             with self.open() as handle:
                 self._check(handle, level)
         except UnicodeDecodeError as error:
-            raise ValidationError(f"{self} is no text: {error}") from error
+            raise ValidationError(f"{self} is not text: {error}") from error
 
     def _check(self, handle, level):
         header = next(handle, "").rstrip("\r\n").split("\t")

@@ -20,7 +20,7 @@ class AAMScoresFormat(TextFileFormat):
         try:
             table = _read_scores(self)
         except (ValueError, UnicodeDecodeError) as error:
-            raise ValidationError(f"The scores in {self} are no table of text: {error}") from error
+            raise ValidationError(f"The scores in {self} are not a text table: {error}") from error
         expected = [GROUP, N_SAMPLES]
         if table.empty or list(table.columns[:2]) != expected or not table.index.is_unique:
             raise ValidationError(

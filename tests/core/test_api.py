@@ -323,10 +323,10 @@ def test_predict_classification_refuses_a_regressor(simulated, regressor):
     ("values", "message"),
     [
         (lambda age: age * 0 + 3, r"same value \(3\) in all"),
-        (lambda age: age.astype(str) + "y", "no finite numbers"),
+        (lambda age: age.astype(str) + "y", "not finite numbers"),
         (lambda age: age.where(age > 30), "have no value"),
         (lambda age: age.iloc[5:], "are not in the metadata"),
-        (lambda age: age.replace(age.iloc[0], np.inf), "no finite numbers"),
+        (lambda age: age.replace(age.iloc[0], np.inf), "not finite numbers"),
         (lambda age: pd.concat([age, age.iloc[:1]]), "'sample01' twice"),
     ],
 )

@@ -94,7 +94,7 @@ def link(model):
         (lambda m: (m / ".pkl").write_bytes(b""), "'.pkl' does not belong"),
         (lambda m: (m / "configXjson").write_bytes(b""), "'configXjson' does not belong"),
         (lambda m: (m / "tensorboard" / "x.py").write_bytes(b""), "Unrecognized file"),
-        (lambda m: (m / "weights.safetensors").write_bytes(b"\xff" * 99), "of which a header"),
+        (lambda m: (m / "weights.safetensors").write_bytes(b"\xff" * 99), "cannot have a header"),
     ],
 )
 def test_format_refuses(model, spoil, message, level):

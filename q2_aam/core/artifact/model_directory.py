@@ -282,7 +282,7 @@ def _check_entries(directory: Path, belongs, at_most: int, folder: str | None = 
                 raise ArtifactError(f"{name} is a symbolic link, which a model must not have")
             as_it_should_be = entry.is_dir() if entry.name == folder else belongs(entry.name)
             if n >= at_most or not as_it_should_be:
-                raise ArtifactError(f"{name} does not belong into a model directory; remove it")
+                raise ArtifactError(f"{name} does not belong in a model directory; remove it")
             if entry.name != folder and not entry.is_file():
                 raise ArtifactError(f"{name} must be an ordinary file")
 
@@ -301,7 +301,7 @@ def _open(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise ArtifactError(
-            f"{path.name} is missing: this is no model directory, or an incomplete one"
+            f"{path.name} is missing: this is not a model directory, or it is incomplete"
         ) from error
     except OSError as error:
         link = error.errno == errno.ELOOP

@@ -141,8 +141,8 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict, int]:
     start = _LENGTH_BYTES + n
     if start > size or n > MAX_HEADER_BYTES:
         raise ValueError(
-            f"weights.safetensors has {size} bytes, of which a header of {n} cannot be (at most "
-            f"{MAX_HEADER_BYTES} are allowed): it is damaged or no safetensors file"
+            f"weights.safetensors has {size} bytes and cannot have a header of {n} bytes (at most "
+            f"{MAX_HEADER_BYTES} are allowed): it is damaged, or it is not a safetensors file"
         )
     try:
         header = parse(file.read(n))

@@ -76,7 +76,7 @@ def check_numbers(values: pd.Series) -> pd.Series:
     if wrong.any():
         name = values.index[wrong][0]
         raise ValueError(
-            f"Metadata column '{values.name}' has {int(wrong.sum())} values that are no finite "
+            f"Metadata column '{values.name}' has {int(wrong.sum())} values that are not finite "
             f"numbers, such as '{values[name]}' for sample '{name}'; correct or empty them, or "
             "train a classifier instead."
         )
@@ -103,7 +103,7 @@ def warn_if_few(n_samples: int, classes=None) -> None:
     few = sizes[sizes < FEW_OF_A_CLASS]
     if len(few):
         log.warning(
-            "%d of %d classes have fewer than %d samples, such as '%s' with %d: expect them to be "
-            "missed often.",
+            "%d of %d classes have fewer than %d samples, such as '%s' with %d: expect the model "
+            "to miss them often.",
             len(few), len(sizes), FEW_OF_A_CLASS, few.index[-1], few.iloc[-1],
         )  # fmt: skip

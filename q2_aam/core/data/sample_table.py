@@ -151,7 +151,7 @@ def _checked_counts(table) -> csr_matrix:
         where = values.tocoo()
         i = np.flatnonzero(wrong)[0]
         raise ValueError(
-            f"The feature table has {wrong.sum()} values that are no counts, such as "
+            f"The feature table has {wrong.sum()} values that are not counts, such as "
             f"{where.data[i]:g} for feature '{table.ids('observation')[where.row[i]]}' in sample "
             f"'{table.ids('sample')[where.col[i]]}': expected whole numbers from 0 to "
             f"{MAX_COUNT}; give the table of raw counts, not relative or transformed values."
@@ -174,7 +174,7 @@ def _encode(text, feature_ids, max_bp) -> np.ndarray:
         tokens[row, : len(codes)] = codes
     n_cut = sum(len(sequence) > max_bp for sequence in text)
     if n_cut:
-        log.info("%d of %d sequences are longer than %d nt and cut.", n_cut, len(text), max_bp)
+        log.info("%d of %d sequences are longer than %d nt and are cut.", n_cut, len(text), max_bp)
     return tokens
 
 
@@ -193,8 +193,8 @@ def warn_of_other_lengths(table: SampleTable, shortest: int, longest: int) -> No
     reads, total = table.counts.data[other].sum(), table.counts.data.sum()
     if reads > total / 2:
         log.warning(
-            "%.0f%% of the reads are much shorter or longer (such as %d nt) than those that the "
-            "model was trained on (%d to %d nt), so predictions may be poor: use reads of the "
+            "%.0f%% of the reads are much shorter or longer (such as %d nt) than the reads of "
+            "the training samples (%d to %d nt), so predictions may be poor: use reads of the "
             "same region and length.",
             100 * reads / total, np.median(lengths[other]), shortest, longest,
         )  # fmt: skip

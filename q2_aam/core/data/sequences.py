@@ -41,8 +41,8 @@ def sequences_of(feature_ids, sequences: Mapping[str, str] | None) -> list[str]:
             raise ValueError(
                 f"{len(named)} of {len(feature_ids)} feature ids are not DNA sequences, such as "
                 f"'{named[0]}', so the model cannot read them: give the sequences of the features "
-                "as well (--i-sequences, FeatureData[Sequence]; DADA2 and Deblur make it beside "
-                "the table)."
+                "as well (--i-sequences, FeatureData[Sequence]; DADA2 and Deblur make it together "
+                "with the table)."
             )
         return [name.upper().replace("U", "T") for name in feature_ids]
     missing = [name for name in feature_ids if name not in sequences]

@@ -39,6 +39,6 @@ def temporary_directory() -> Iterator[Path]:
 def _no_temporary_files(error: OSError) -> str:
     return (
         f"There is no room to write temporary files ({error.strerror}). Nothing of the run is "
-        "kept: set TMPDIR, or Q2_AAM_RUN_DIR where a run may have to be taken up, to a directory "
-        "with room that you can write to."
+        "kept. Set TMPDIR to a directory with room that you can write to; to be able to resume a "
+        "run, set Q2_AAM_RUN_DIR to such a directory."
     )

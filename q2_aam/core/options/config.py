@@ -30,25 +30,28 @@ class ModelConfig(Config):
     """The architecture: what determines the names and shapes of a model's tensors."""
 
     embedding_dim: int = option(
-        128, "Width of the embedding of a nucleotide, an ASV and a sample.", low=8, high=4096
+        128, "Width of the embeddings of nucleotides, ASVs and samples.", low=8, high=4096
     )
     attention_heads: int = option(
-        4, "Attention heads of each layer; must divide embedding_dim.", low=1, high=64
+        4, "Attention heads of each layer. Must divide embedding_dim.", low=1, high=64
     )
     attention_layers: int = option(
         4,
-        "Transformer layers of each part of the model: nucleotides, ASVs of a sample, sample "
-        "embedding, and in fine-tuning abundance and target.",
+        "Transformer layers of each part of the model: nucleotides, ASVs of a sample and sample "
+        "embedding; in fine-tuning also abundance and target.",
         low=1,
         high=64,
     )
     max_bp: int = option(
-        150, "Nucleotides read of each sequence; what is beyond is cut off.", low=10, high=10_000
+        150,
+        "Maximum number of nucleotides to read of a sequence. Longer sequences are cut.",
+        low=10,
+        high=10_000,
     )
     dropout: float = option(
         0.1,
-        "Share of activations that the layers above the encoder, which predict abundances and the "
-        "target, drop in training.",
+        "Share of activations to drop in training, in the layers above the encoder. These layers "
+        "predict abundances and the target.",
         low=0.0,
         high=0.9,
     )
@@ -67,40 +70,42 @@ class DataConfig(Config):
 
     rarefy_depth: int = option(
         5000,
-        "Reads drawn without replacement from each sample. In training, samples with fewer are "
-        "left out, counted and named; at prediction they are used as they are. 0 keeps all reads.",
+        "Rarefaction depth: reads to draw from each sample without replacement. Training leaves "
+        "out samples with fewer reads, and a warning names them. Prediction uses such samples as "
+        "they are. 0 keeps all reads.",
         low=0,
     )
     rarefy_each_epoch: bool = option(
-        False, "Draw the reads of the training samples anew in every epoch, as augmentation."
+        False, "Draw the reads of the training samples again in every epoch, as augmentation."
     )
     token_limit: int = option(
         1024,
-        "ASVs of a sample that the model sees at most; asv_sampling chooses them.",
+        "Maximum number of ASVs that the model reads of a sample. asv_sampling chooses them.",
         low=1,
         high=1_000_000,
     )
     asv_sampling: str = option(
         "abundance",
-        "Which ASVs are kept of a sample with more than token_limit: the most abundant "
+        "Which ASVs to keep of a sample with more than token_limit ASVs: the most abundant "
         "(abundance), the first in the order of their sequences (first), or a new random draw "
         "in each epoch of training (random).",
         choices=("abundance", "first", "random"),
     )
     test_size: float = option(
         0.2,
-        "Share of the samples held out of training for validation, which chooses the best epoch. "
-        "0 holds none out; the model is then that of the last epoch.",
+        "Share of the samples to use for validation instead of training. These validation samples "
+        "choose the best epoch. With 0 there are none, and the last epoch is kept.",
         low=0.0,
         high=0.9,
     )
     nuc_mask_ratio: float = option(
-        0.15, "Share of the nucleotides of an ASV that are masked and have to be restored.",
+        0.15, "Share of the nucleotides of an ASV to mask. The model learns to restore them.",
         low=0.0, high=0.9,
     )  # fmt: skip
     nuc_mask_strategy: str = option(
         "random",
-        "Mask single nucleotides (random), or one run of neighbours in each ASV (span).",
+        "Mask single nucleotides (random), or one run of neighbouring nucleotides in each ASV "
+        "(span).",
         choices=("random", "span"),
     )
 
@@ -115,35 +120,36 @@ class UniFracConfig(Config):
 
     unifrac_metric: str = option(
         "unweighted",
-        "What is predicted from the phylogeny: unweighted UniFrac (unweighted, or unifrac), "
+        "What the model learns from the phylogeny: unweighted UniFrac (unweighted or unifrac), "
         "weighted normalized UniFrac (weighted_normalized), or Faith's phylogenetic diversity "
         "(faith_pd).",
         choices=UNIFRAC_METRICS,
     )
     stripe_mode: bool = option(
         True,
-        "Compare each sample with a fixed set of reference samples, so that any batch size works; "
-        "otherwise with the other samples of its batch.",
+        "Compare each sample with a fixed set of reference samples. Any batch_size then works. "
+        "Otherwise, compare each sample with the other samples of its mini-batch.",
     )
     reference_samples: int = option(
         100,
-        "Reference samples of stripe_mode, drawn from the training samples. Up to eight of them "
-        "join each batch in turn, to be compared with; validation samples are compared with all.",
+        "Number of reference samples in stripe_mode. They are drawn from the training samples. "
+        "Up to eight of them join each mini-batch in turn, and its samples are compared with "
+        "these. Validation samples are compared with all reference samples.",
         low=1,
     )
     lazy_unifrac: bool = option(
         True,
-        "Compute the distances of each batch while it is loaded; otherwise all of them before "
-        "training, which takes memory that grows with the square of the samples outside stripe "
-        "mode.",
+        "Compute the distances of each mini-batch when it is loaded. Otherwise, compute all "
+        "distances before training. Without stripe_mode, their memory then grows with the square "
+        "of the number of samples.",
     )
     prune_tree: bool = option(
         True, "Keep only the part of the phylogeny that leads to features of the table."
     )
     missing_features: str = option(
         "error",
-        "What to do with features of the table that are not tips of the phylogeny: stop (error), "
-        "or leave them out of the training (drop).",
+        "What to do if features of the table are not tips of the phylogeny: stop (error), or "
+        "leave these features out of training (drop).",
         choices=("error", "drop"),
     )
 
@@ -157,11 +163,16 @@ class UniFracConfig(Config):
 class TrainConfig(Config):
     """The training loop."""
 
-    epochs: int = option(10, "Passes over the training samples at most.", low=1)
-    batch_size: int = option(16, "Samples per step.", low=1)
+    epochs: int = option(
+        10, "Maximum number of epochs. An epoch is one pass over the training samples.", low=1
+    )
+    batch_size: int = option(16, "Samples in a mini-batch.", low=1)
     lr: float = option(1e-3, "Highest learning rate of a run.", low=1e-12, high=10.0)
     patience: int = option(
-        10, "Training stops after so many epochs no better on the validation samples.", low=1
+        10,
+        "Early stopping: training stops after this many epochs without an improvement on the "
+        "validation samples.",
+        low=1,
     )
     optimizer: str = option(
         "adamw",
@@ -171,68 +182,70 @@ class TrainConfig(Config):
     )
     scheduler: str = option(
         "warmup_cosine",
-        "Course of the learning rate: linear warm-up, then cosine decay to zero (warmup_cosine); "
-        "cosine decay alone (cosine); constant, then a tenth whenever the validation loss has not "
-        "improved for half the patience (plateau); one cycle up and down (onecycle).",
+        "Schedule of the learning rate: linear warm-up, then cosine decay to zero "
+        "(warmup_cosine); cosine decay only (cosine); constant, then a tenth each time the "
+        "validation loss has not improved for half the patience (plateau); one cycle up and down "
+        "(onecycle).",
         choices=("warmup_cosine", "cosine", "plateau", "onecycle"),
     )
     warmup_steps: int = option(
         10_000,
-        "Steps of the linear warm-up of warmup_cosine; at most a tenth of the steps of the run.",
+        "Steps of the linear warm-up of warmup_cosine. Never more than a tenth of the run.",
         low=0,
     )
     weight_decay: float = option(
-        0.01, "How strongly weights decay; norms, biases and embeddings do not.", low=0.0
+        0.01, "Strength of weight decay. Norms, biases and embeddings do not decay.", low=0.0
     )
     max_grad_norm: float = option(
         1.0,
-        "Gradients of a larger norm are scaled down to this; 0 leaves all as they are.",
+        "Gradients with a larger norm are scaled down to this norm. 0 turns this off.",
         low=0.0,
     )
     gradient_accumulation_steps: int = option(
         1,
-        "Batches for one step of the optimizer: the result of a batch so many times as large, "
-        "with the memory of one.",
+        "Mini-batches for each step of the optimizer. Several small mini-batches give the result "
+        "of one large mini-batch, with the memory of a small one.",
         low=1,
     )
     asv_chunk_size: int | None = option(
         None,
-        "Encode at most so many ASVs at a time, and once more for the gradient: the same result "
-        "with less memory and more time. By default all of a batch at once.",
+        "Maximum number of ASVs to encode at a time. Each ASV is encoded once more for the "
+        "gradient. The result is the same, with less memory and more time. By default, all ASVs "
+        "of a mini-batch are encoded at once.",
         low=1,
     )
     gradient_checkpointing: bool = option(
         False,
-        "Recompute the activations of each layer for the gradient instead of keeping them: the "
-        "same result with less memory and more time.",
+        "Compute the activations of each layer again for the gradient, instead of keeping them. "
+        "The result is the same, with less memory and more time.",
     )
     use_expandable_segments: bool = option(
-        False, "Let PyTorch grow its segments of GPU memory, against fragmentation."
+        False, "Let PyTorch expand its segments of GPU memory, to avoid fragmentation."
     )
     compile_model: bool = option(
         False,
-        "Compile the nucleotide level with torch.compile at the start, for long runs on GPUs.",
+        "Compile the nucleotide level with torch.compile at the start. For long runs on GPUs.",
     )
     mixed_precision: str = option(
         "auto",
-        "Arithmetic: single precision (fp32), bfloat16 where precision matters less (bf16), or "
-        "bf16 on GPUs that have it and fp32 elsewhere (auto).",
+        "Number format: single precision (fp32), bfloat16 where precision matters less (bf16), or "
+        "bf16 on GPUs that support it and fp32 elsewhere (auto).",
         choices=("auto", "fp32", "bf16"),
     )
-    penalty: float = option(1.0, "Weight of the UniFrac loss; 0 leaves it out.", low=0.0)
+    penalty: float = option(1.0, "Weight of the UniFrac loss. 0 leaves it out.", low=0.0)
     nuc_penalty: float = option(
-        1.0, "Weight of the loss on masked nucleotides; 0 leaves it out.", low=0.0
+        1.0, "Weight of the loss on masked nucleotides. 0 leaves it out.", low=0.0
     )
     random_seed: int = option(
-        0, "Seed of every random draw; on one machine it gives the same model again.", low=0,
+        0, "Seed of all random draws. On one machine, the same seed gives the same model.", low=0,
         high=2**31 - 1,
     )  # fmt: skip
     num_workers: int = option(
-        0, "Processes that prepare batches beside the one that trains.", low=0, high=256
+        0, "Extra processes that prepare mini-batches during training.", low=0, high=256
     )
     device: str = option(
         "auto",
-        "Where to compute: a GPU if there is one (auto), the processor (cpu), or a GPU (cuda).",
+        "Where to compute: on a GPU if there is one (auto), on the CPU (cpu), or on a GPU (cuda).",
         choices=("auto", "cpu", "cuda"),
     )
 

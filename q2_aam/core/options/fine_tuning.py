@@ -12,27 +12,27 @@ class TargetConfig(Config):
 
     freeze_base: bool = option(
         False,
-        "Keep the encoder as it is and train only what predicts the target: far faster, and its "
-        "ASVs are encoded only once. Needs an encoder.",
+        "Do not change the encoder. Train only the layers that predict the target. This is far "
+        "faster, and each ASV is encoded only once. Needs an encoder.",
     )
     stored_samples: int = option(
         4000,
-        "Training samples that the model keeps, as ASVs with abundances and without their names, "
-        "to compare new samples with and to grow decision trees on; a prediction rests on the "
-        "transformer, on this comparison and on these trees. 0 keeps none.",
+        "Maximum number of training samples that the model stores, as ASVs and abundances "
+        "without sample names. Kernel ridge regression and extremely randomized trees predict "
+        "from them. A prediction is a weighted mean of the network and these two. 0 stores none.",
         low=0,
         high=20_000,
     )
     ensemble: int = option(
         1,
-        "So many networks read the target side by side from the same encoder, each from random "
-        "weights of its own, and their answers are averaged; it takes that much longer to train "
-        "what is above the encoder.",
+        "Number of networks that predict the target from the same encoder. Each starts from its "
+        "own random weights. Their predictions are averaged. Training of the layers above the "
+        "encoder takes this many times as long.",
         low=1,
         high=16,
     )
     count_penalty: float = option(
-        1.0, "Weight of the loss on ASV abundances; 0 leaves it out.", low=0.0
+        1.0, "Weight of the loss on ASV abundances. 0 leaves it out.", low=0.0
     )
     target_penalty: float = option(1.0, "Weight of the loss on the target.", low=0.0)
 
@@ -48,28 +48,29 @@ class RegressionConfig(TargetConfig):
 
     target_transform: str = option(
         "zscore",
-        "Scale in which the target is learnt, undone at prediction: as it is (none), 0 to 1 "
-        "(minmax) or mean 0 and standard deviation 1 (zscore) among the training samples, or "
-        "these of log(1 + value), for values from 0 (log-minmax, log-zscore).",
+        "Scale of the target in training: as it is (none), 0 to 1 (minmax), or mean 0 and "
+        "standard deviation 1 (zscore). log-minmax and log-zscore first take log(1 + value), for "
+        "values from 0. The training samples set the scale. Predictions are in the units of the "
+        "column.",
         choices=("none", "minmax", "zscore", "log-minmax", "log-zscore"),
     )
     loss_type: str = option(
         "huber",
         "Loss on the target: squared up to one unit of the scale and linear beyond (huber), "
-        "squared (mse), absolute (mae), or that of quantiles (quantile), with which "
-        "predict-intervals says how far off a prediction may be.",
+        "squared (mse), absolute (mae), or quantile loss (quantile). predict-intervals needs a "
+        "model trained with quantile. It says how far off a prediction may be.",
         choices=("huber", "mse", "mae", "quantile"),
     )
     quantiles: str = option(
         "0.05,0.5,0.95",
-        "Quantiles that loss_type quantile learns, increasing and separated by commas: 0.5, which "
-        "is the prediction, and others on both sides of it. Between 0.05 and 0.95 lie 90 percent "
-        "of the values.",
+        "Quantiles that loss_type quantile learns: increasing and separated by commas. Give 0.5, "
+        "which is the prediction, and quantiles on both sides of it. 90 percent of the values lie "
+        "between the quantiles 0.05 and 0.95.",
     )
     best_metric: str = option(
         "val_loss",
-        "What chooses the best epoch on the validation samples: the loss of the target "
-        "(val_loss), its mean absolute error (mae) or its R squared (r2).",
+        "Which score on the validation samples chooses the best epoch: the loss on the target "
+        "(val_loss), the mean absolute error (mae) or R squared (r2).",
         choices=("val_loss", "mae", "r2"),
     )
 
@@ -96,13 +97,13 @@ class ClassificationConfig(TargetConfig):
 
     class_weights: str = option(
         "none",
-        "Weigh samples by the inverse of the frequency of their class, so that each class counts "
-        "alike (balanced), or not at all (none).",
+        "Weigh each sample by the inverse frequency of its class, so each class counts equally "
+        "(balanced). Or weigh all samples equally (none).",
         choices=("balanced", "none"),
     )
     best_metric: str = option(
         "val_loss",
-        "What chooses the best epoch on the validation samples: the loss of the target "
+        "Which score on the validation samples chooses the best epoch: the loss on the target "
         "(val_loss), accuracy (accuracy) or macro F1 (f1).",
         choices=("val_loss", "accuracy", "f1"),
     )

@@ -171,7 +171,7 @@ def _match_tips(newick: Newick, feature_ids) -> list[int]:
     double = [f for f, name in zip(feature_ids, names, strict=True) if name in tips.double]
     if double:
         raise ValueError(
-            f"{len(double)} features are several tips of the phylogeny each, such as "
+            f"{len(double)} features occur at several tips of the phylogeny, such as "
             f"'{double[0]}'; each feature must be one tip, so rename or remove the others."
         )
     return [tips.nodes[name] for name in names]

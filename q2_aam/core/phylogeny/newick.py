@@ -233,7 +233,7 @@ def _check_lengths(text: _Text) -> None:
         first = ends[wrong][:1]
         found, label = (_name(next(text.parts(which))) for which in (first, first - 1))
         raise ValueError(
-            f"The phylogeny has {int(wrong.sum())} branches whose length is negative or no "
+            f"The phylogeny has {int(wrong.sum())} branches whose length is negative or not a "
             f"number, such as '{found}' above {repr(label) if label else 'an unnamed node'}; "
             "UniFrac needs finite lengths of zero and above."
         )

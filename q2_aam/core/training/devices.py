@@ -38,13 +38,13 @@ def choose_device(wanted: str) -> torch.device:
             f"device is 'cuda', but no GPU can be used: {problem}; choose 'auto' or 'cpu'."
         )
     if torch.cuda.is_available():
-        log.warning("There is a GPU, but it cannot be used, so the processor is: %s.", problem)
+        log.warning("There is a GPU, but it cannot be used: %s. The CPU is used instead.", problem)
     return torch.device("cpu")
 
 
 def _gpu_problem() -> str | None:
     if not torch.cuda.is_available():
-        return "PyTorch finds none on this machine"
+        return "PyTorch finds no GPU on this machine"
     try:
         torch.zeros(1, device="cuda").add_(1).item()
     except (RuntimeError, AssertionError) as error:  # the latter from a build without CUDA

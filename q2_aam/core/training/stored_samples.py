@@ -103,7 +103,7 @@ def _stored_samples(
         return fit_stored_samples(training, factors, blend=UNTRIED_WEIGHT, seed=seed), 0.0
     held = _labelled(model, run.validation, settings.data)
     by_network = inference.predict(model, held.table, settings.data).numpy()
-    log.info("Comparing with %d samples, and growing trees on them.", training.table.n_samples)
+    log.info("Fitting kernel ridge regression and trees to %d samples.", training.table.n_samples)
     by_ridge, by_trees, known = fit_stored_samples(
         training, factors, seed=seed
     ).predict_separately(held)
@@ -111,7 +111,7 @@ def _stored_samples(
     by_stored = mix(by_ridge, by_trees, np.full(len(known), tree_share))
     blend = cautious_ensemble_weight(by_network, by_stored, known, held.target, factors)
     log.info(
-        "Predictions rest on the stored samples with a share of %.2f, of which trees have %.2f.",
+        "Ensemble weight of the stored samples: %.2f. Share of the trees in it: %.2f.",
         blend,
         tree_share,
     )

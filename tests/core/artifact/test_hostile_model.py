@@ -166,20 +166,20 @@ M, H, W = model_directory.MAX_CONFIG_BYTES, history_file.MAX_BYTES, weights_file
 CLASSES = [str(i) for i in range(M // 12)]
 REFUSED = {
     # weights
-    "weights-empty": (content("weights.safetensors", b""), "has 0 bytes, of which a header"),
+    "weights-empty": (content("weights.safetensors", b""), "has 0 bytes and cannot have a header"),
     "weights-cut-in-the-header": (
         bytes_of("weights.safetensors", lambda d: d[:99]),
         "a header of",
     ),
     "weights-cut-by-a-byte": (bytes_of("weights.safetensors", lambda d: d[:-1]), "was cut off"),
     "weights-added-to": (bytes_of("weights.safetensors", lambda d: d + b"x"), "or added to"),
-    "weights-bit-of-the-length": (flipped(7), "of which a header of"),
+    "weights-bit-of-the-length": (flipped(7), "cannot have a header of"),
     "weights-bit-of-the-header": (flipped(8), "header of weights.safetensors is not JSON"),
     "weights-terabytes": (huge("weights.safetensors"), "found 4398046511104: it was cut off or"),
     "header-claims-terabytes": (header(claims_terabytes), "found F32 of shape .1048576, 1048576"),
     "header-of-exabytes": (
         content("weights.safetensors", struct.pack("<Q", 2**62) + b"{}"),
-        "of which a header of 4611686018427387904 cannot be",
+        "cannot have a header of 4611686018427387904 bytes",
     ),
     "header-with-overlaps": (
         header(lambda entries: entries[TENSOR].update(data_offsets=[0, 4])),
@@ -278,8 +278,8 @@ REFUSED = {
         f"pipe-{name}": (pipe(name), "must be an ordinary file")
         for name in ("config.json", "weights.safetensors", "history.tsv", EVENT)
     },
-    "pickle-added": (content("weights.pkl", b"\x80\x04."), "'weights.pkl' does not belong into"),
-    "module-added": (content("tensorboard/sitecustomize.py", b""), "does not belong into"),
+    "pickle-added": (content("weights.pkl", b"\x80\x04."), "'weights.pkl' does not belong in"),
+    "module-added": (content("tensorboard/sitecustomize.py", b""), "does not belong in"),
 }
 REFUSED_AT_MAX = {
     "weights-bit-of-a-value": (flipped(-4), "weights.safetensors does not match its checksum"),

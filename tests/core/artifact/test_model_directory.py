@@ -233,13 +233,13 @@ def test_validate_refuses_a_linked_folder(model, tmp_path):
 )
 def test_validate_refuses_what_does_not_belong(model, name):
     (model / name).write_bytes(b"")
-    with pytest.raises(ArtifactError, match="does not belong into a model directory"):
+    with pytest.raises(ArtifactError, match="does not belong in a model directory"):
         validate(model, "min")
 
 
 def test_validate_refuses_folders(model):
     (model / "more").mkdir()
-    with pytest.raises(ArtifactError, match="'more' does not belong into a model directory"):
+    with pytest.raises(ArtifactError, match="'more' does not belong in a model directory"):
         validate(model, "min")
 
 

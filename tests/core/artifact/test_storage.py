@@ -14,6 +14,7 @@ from model_files import EVENT_NAME, small_model
 
 from q2_aam.core.artifact import model_directory, storage
 from q2_aam.core.artifact.model_directory import ArtifactError
+from q2_aam.core.model import trained_model
 from q2_aam.core.model.specification import KINDS, REGRESSOR
 
 
@@ -202,6 +203,6 @@ def test_event_files_of_a_loaded_model_stay_where_they_are(tmp_path):
 
 
 def test_package_versions_name_what_makes_models():
-    versions = storage.package_versions()
+    versions = trained_model.package_versions()
     assert {"q2_aam", "python", "torch", "lightning", "numpy"} <= set(versions)
     assert versions["torch"].startswith(torch.__version__.split("+")[0])

@@ -72,7 +72,7 @@ def test_check_numbers_takes_numbers_written_as_text():
 
 @pytest.mark.parametrize("wrong", ["old", np.inf, -np.inf])
 def test_check_numbers_names_what_is_no_number(wrong):
-    with pytest.raises(ValueError, match=r"1 values that are no finite numbers.* for sample 'b'"):
+    with pytest.raises(ValueError, match=r"1 values that are not finite numbers.* for sample 'b'"):
         check_numbers(column(a=1.0, b=wrong))
 
 
@@ -85,8 +85,8 @@ def test_warn_if_few_samples(caplog, n, warned):
 def test_warn_if_few_names_the_smallest_class(caplog):
     warn_if_few(60, ["a"] * 40 + ["b"] * 12 + ["c"] * 5 + ["d"] * 3)
     assert caplog.messages == [
-        "2 of 4 classes have fewer than 10 samples, such as 'd' with 3: expect them to be missed "
-        "often."
+        "2 of 4 classes have fewer than 10 samples, such as 'd' with 3: expect the model to "
+        "miss them often."
     ]
 
 

@@ -49,7 +49,7 @@ def test_sample_table_drops_features_without_reads():
 
 @pytest.mark.parametrize("bad", [-1.0, 0.5, np.nan, np.inf, 2.0**31])
 def test_sample_table_refuses_what_is_no_count(bad):
-    with pytest.raises(ValueError, match=r"no counts, such as .* in sample 's1'"):
+    with pytest.raises(ValueError, match=r"not counts, such as .* in sample 's1'"):
         sample_table(make_table([[1, bad], [3, 4]]), None, 150)
 
 

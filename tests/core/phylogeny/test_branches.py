@@ -53,7 +53,7 @@ def diversities(branches):
 def test_from_newick_reads(write, text, expected, prune):
     path = write(text)
     if None in expected.values():
-        with pytest.raises(ValueError, match=r"1 features are several tips .* \"?'it's'"):
+        with pytest.raises(ValueError, match=r"1 features occur at several tips .* \"?'it's'"):
             BranchTable.from_newick(path, list(expected), prune=prune)
         return
     branches = BranchTable.from_newick(path, list(expected), prune=prune)
@@ -150,12 +150,12 @@ def test_from_newick_names_a_feature_that_is_no_tip(write):
 
 @pytest.mark.parametrize("text", ["(a:1,a:2,b:1);", "('a':1,a:2,b:1);", "('a':1,'a':2,b:1);"])
 def test_from_newick_refuses_a_feature_that_is_several_tips(write, text):
-    with pytest.raises(ValueError, match=r"1 features are several tips .* such as 'a'"):
+    with pytest.raises(ValueError, match=r"1 features occur at several tips .* such as 'a'"):
         BranchTable.from_newick(write(text), ["b", "a"])
 
 
 def test_from_newick_refuses_two_tips_that_decode_to_one_feature(write):
-    with pytest.raises(ValueError, match=r"1 features are several tips .* such as '\(a\)'"):
+    with pytest.raises(ValueError, match=r"1 features occur at several tips .* such as '\(a\)'"):
         BranchTable.from_newick(write("(%28a%29:1,%28a):1,b:2);".replace("a)", "a%29")), ["(a)"])
 
 

@@ -12,6 +12,7 @@ from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.model.target_head import outwards
 from q2_aam.core.options import quantile_levels
+from q2_aam.core.training import conformal
 
 LEVELS = (0.05, 0.25, 0.5, 0.95)
 
@@ -20,14 +21,14 @@ LEVELS = (0.05, 0.25, 0.5, 0.95)
     ("levels", "n"), [((0.05, 0.5, 0.95), 19), ((0.1, 0.5, 0.9), 9), ((0.1, 0.5, 0.99), 99)]
 )
 def test_fewest_samples_are_those_that_reach_the_outermost(levels, n):
-    assert quantile_levels.fewest_samples(levels) == n
+    assert conformal.fewest_samples(levels) == n
 
 
 def test_corrections_take_the_score_of_the_right_rank():
     true = np.arange(1.0, 20)  # 19 values, all too high by their own size
-    found = quantile_levels.corrections(np.zeros((19, 3)), true, (0.1, 0.5, 0.95))
+    found = conformal.corrections(np.zeros((19, 3)), true, (0.1, 0.5, 0.95))
     assert found.tolist() == [2, 0, 19]
-    found = quantile_levels.corrections(np.zeros((20, 3)), np.arange(1.0, 21), (0.1, 0.5, 0.9))
+    found = conformal.corrections(np.zeros((20, 3)), np.arange(1.0, 21), (0.1, 0.5, 0.9))
     assert found.tolist() == [2, 0, 19]  # of 21 with the next sample, not of 20
 
 
@@ -41,7 +42,7 @@ def test_corrected_quantiles_hold_on_average(seed):
     for _ in range(400):
         values = rng.gamma(2.0, size=n + 1)
         predicted = np.tile(rng.normal(1, 0.1, (n + 1, 1)), 5) + np.array([-2, -1, 0, 1, 2]) / 10
-        by = quantile_levels.corrections(predicted[:n], values[:n], levels)
+        by = conformal.corrections(predicted[:n], values[:n], levels)
         below.append(values[n] <= predicted[n] + by)
     share, noise = np.mean(below, axis=0), 4 * np.sqrt(level * (1 - level) / 400)
     assert (share <= level + noise)[:2].all()

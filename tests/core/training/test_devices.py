@@ -46,7 +46,7 @@ def test_choose_device_without_a_gpu_says_nothing(no_gpu, caplog, wanted):
 
 
 def test_choose_device_refuses_a_gpu_that_is_not_there(no_gpu):
-    with pytest.raises(ValueError, match=r"no GPU can be used: PyTorch finds none .*'auto' or"):
+    with pytest.raises(ValueError, match=r"no GPU can be used: PyTorch finds no GPU .*'auto' or"):
         choose_device("cuda")
 
 

@@ -32,7 +32,7 @@ from q2_aam.core.training.objective.validation_metrics import (
 )
 from q2_aam.core.training.preparation.samples import prepare_samples
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 
 # The test that shows the effect of an option, here or beside the module that has it.
 SHOWN_BY = {
@@ -92,7 +92,7 @@ def test_every_option_names_a_test_that_shows_its_effect():
     configs += (RegressionConfig, ClassificationConfig)
     assert set(SHOWN_BY) == {name for config in configs for name in option_infos(config)}
     tests = set()
-    for path in TESTS.glob("test_*.py"):
+    for path in TESTS.rglob("test_*.py"):
         body = ast.parse(path.read_text()).body
         tests |= {node.name for node in body if isinstance(node, ast.FunctionDef)}
     assert not set(SHOWN_BY.values()) - tests

@@ -65,7 +65,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"The checkpoint {path} is damaged; remove {Path(path).parent} to start the run "
-                "afresh."
+                "from the beginning."
             ) from error
 
 
@@ -86,6 +86,6 @@ def _check_weights(checkpoint) -> None:
             raise ValueError(
                 f"The weights {name} are no longer finite numbers after step "
                 f"{checkpoint['global_step']} (epoch {checkpoint['epoch']}, learning rate "
-                f"{rate:.2g}); choose a lower lr or max_grad_norm. The last checkpoint before "
-                "stays as it is."
+                f"{rate:.2g}); choose a lower lr or max_grad_norm. The checkpoint before it "
+                "is kept."
             )

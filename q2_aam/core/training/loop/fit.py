@@ -121,7 +121,7 @@ def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
     trainer = _trainer(settings, run_dir, callbacks, progress, validated)
     before = run_dir / LAST if (run_dir / LAST).exists() else None
     if before is not None:
-        log.info("Taking up the run in %s where it stopped.", run_dir)
+        log.info("Resuming the run in %s where it stopped.", run_dir)
     data = DataModule(module.run, settings.training)
     trainer.fit(module, data, ckpt_path=before, weights_only=True)
     trainer.logger.finalize("success")

@@ -60,7 +60,7 @@ class DataModule(L.LightningDataModule):
 
 @dataclass
 class _Cache:
-    """ASV embeddings of a table at the weights of the moment, [F, D]."""
+    """ASV embeddings of a table with the current weights, [F, D]."""
 
     asvs: Tensor | None = None
 
@@ -203,7 +203,7 @@ class TrainingModule(L.LightningModule):
         )
 
     def _embed_references(self):
-        """Embed what validation samples are compared with, at the weights of the moment."""
+        """Embed the reference samples of validation with the current weights."""
         if isinstance(self.comparison, StripeComparison) and self.global_step != self._embedded_at:
             self.comparison.fill(embed(self.model, self.run.references.table, self.run.data))
             self._embedded_at = self.global_step

@@ -92,8 +92,8 @@ def _tell_of_others(place: Path, action: str) -> None:
     others = [path for path in place.parent.glob(f"{action}-*") if path != place]
     if others and not place.exists():
         log.warning(
-            "Inputs or options differ from those of the run in %s, so this one starts afresh in "
-            "%s.",
+            "Inputs or options differ from those of the run in %s, so this run starts from the "
+            "beginning in %s.",
             max(others),
             place,
         )
@@ -104,28 +104,28 @@ def _cannot_write(error: OSError, place: Path | None) -> str:
     if error.errno in NO_ROOM:
         return f"There is no room to write{where} ({error.strerror}). {_how_to_go_on(place)}"
     return (
-        f"The run cannot write{where} ({error.strerror}); set Q2_AAM_RUN_DIR, or TMPDIR without "
-        "it, to a directory that you can write to."
+        f"The run cannot write{where} ({error.strerror}); set Q2_AAM_RUN_DIR to a "
+        "directory that you can write to; if you do not use Q2_AAM_RUN_DIR, set TMPDIR."
     )
 
 
 def _how_to_go_on(place: Path | None) -> str:
     if place is None:
         return (
-            "Nothing of it is kept, as there is no run directory: set Q2_AAM_RUN_DIR to a "
-            "directory with room before a run that may have to be taken up."
+            "Nothing of the run is kept, because it has no run directory. To be able to resume a "
+            "run, set Q2_AAM_RUN_DIR to a directory with room before you start it."
         )
     if (place / INTERRUPTED).exists():
         return (
-            f"It is kept in {place} as it was after its last step: the same command with the same "
-            "Q2_AAM_RUN_DIR goes on from there."
+            f"The run is kept in {place} as it was after its last step. To resume it, run the "
+            "same command with the same Q2_AAM_RUN_DIR."
         )
     if any(place.glob("*.ckpt")):
         return (
-            f"It is kept in {place} as it was after its last complete epoch: the same command "
-            "with the same Q2_AAM_RUN_DIR goes on from there."
+            f"The run is kept in {place} as it was after its last complete epoch. To resume it, "
+            "run the same command with the same Q2_AAM_RUN_DIR."
         )
     return (
-        f"No epoch was complete, so there is nothing in {place} to go on from yet: the same "
-        "command begins anew."
+        f"No epoch was complete, so nothing in {place} can be resumed: the same command starts "
+        "from the beginning."
     )

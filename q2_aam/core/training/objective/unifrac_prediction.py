@@ -32,11 +32,11 @@ class PairComparison(nn.Module):
 class StripeComparison(nn.Module):
     """Distances of the samples of a batch to the references.
 
-    In training these are the references in the batch, which take turns to join it. Both sides of
-    each distance are then embeddings of the moment, and both have a gradient: compared with
-    embeddings kept from earlier steps, or with new ones that have no gradient, all samples drift
-    away from the references or on top of them together. In validation, where the model stands
-    still, they are all references, embedded beforehand.
+    In training, some references join each batch in turn, and its samples are compared with these.
+    Both sides of a distance then come from the current weights, and both have a gradient. With
+    embeddings from earlier steps, or with embeddings that have no gradient, all samples drift away
+    from the references together, or onto them. In validation the model does not change: samples
+    are compared with all references, embedded before.
     """
 
     def __init__(self, n_references: int, dim: int):

@@ -74,17 +74,17 @@ def stopped(root, error, *, with_checkpoint):
 
 
 def test_a_stopped_run_says_how_to_go_on(tmp_path):
-    with pytest.raises(ValueError, match=r"stopped before its end.*kept in .*goes on from there"):
+    with pytest.raises(ValueError, match=r"stopped before its end.*kept in .*To resume it"):
         stopped(tmp_path, SystemExit(), with_checkpoint=True)
 
 
 def test_a_run_stopped_early_says_that_it_begins_anew(tmp_path):
-    with pytest.raises(ValueError, match=r"No epoch was complete.*begins anew"):
+    with pytest.raises(ValueError, match=r"No epoch was complete.*from the beginning"):
         stopped(tmp_path, SystemExit(), with_checkpoint=False)
 
 
 def test_a_run_stopped_without_a_directory_says_how_to_have_one():
-    with pytest.raises(ValueError, match=r"Nothing of it is kept.*set Q2_AAM_RUN_DIR"):
+    with pytest.raises(ValueError, match=r"Nothing of the run is kept.*set Q2_AAM_RUN_DIR"):
         stopped(None, SystemExit(), with_checkpoint=False)
 
 
