@@ -64,7 +64,7 @@ def estimate(options: dict, *, distinct=None, joining=None, length=100, number=4
         Bytes of a number: 4, or 2 under bfloat16.
     """
     config = ModelConfig()
-    layers, dim = config.attention_layers, config.embedding_dim
+    dim, patches = config.embedding_dim, -(-length // config.patch_size)
     if joining is None:
         joining = min(JOINING_REFERENCES, options["batch_size"])
     in_samples = (options["batch_size"] + joining) * options["token_limit"]
@@ -75,12 +75,12 @@ def estimate(options: dict, *, distinct=None, joining=None, length=100, number=4
         return tokens * (n_layers * (1 if recomputed else LAYER) + AROUND)
 
     if chunk is not None and chunk < u:  # one chunk after another, each forgotten
-        nucleotides, largest = kept(chunk * length, layers, False), in_samples
+        nucleotides, largest = kept(chunk * patches, config.attention_layers, False), in_samples
     else:
-        nucleotides = kept((u + u // 4) * length, layers, recomputes)
-        largest = max(u * length, in_samples)
+        nucleotides = kept((u + u // 4) * patches, config.attention_layers, recomputes)
+        largest = max(u * patches, in_samples)
     once_more = (LAYER + WORKING) * largest if recomputes else 0
-    samples = kept(in_samples, 2 * layers, recomputes) + OF_A_SAMPLE * in_samples
+    samples = kept(in_samples, 2 * config.sample_layers, recomputes) + OF_A_SAMPLE * in_samples
     return SPARE + number * dim * (nucleotides + samples + once_more) / 2**30
 
 

@@ -1,36 +1,37 @@
 """Nucleotide level: from the nucleotides of each ASV to its embedding.
 
-Shapes: U distinct ASVs of a batch, M masked copies of some of them, P masked positions in these,
-L nucleotides, D embedding width.
+Shapes: U distinct ASVs of a batch, M masked copies of some of them, K masked positions in these,
+L nucleotides, P patches of ``patch_size`` nucleotides, D embedding width.
 """
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from q2_aam.core.data import nucleotides
 from q2_aam.core.model.layers import Pooling, Transformer
-from q2_aam.core.model.tensor_shapes import NEIGHBOURHOOD
+from q2_aam.core.model.tensor_shapes import SURROUNDINGS, patches_of, window_of
 from q2_aam.core.options.config import ModelConfig
 
 
 class ASVEncoder(nn.Module):
-    """Nucleotide level: reads a sequence, and restores masked nucleotides."""
+    """Reads a sequence in patches of neighbouring nucleotides, and restores masked nucleotides."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        dim = config.embedding_dim
+        dim, self.patch_size = config.embedding_dim, config.patch_size
         self.register_buffer(
             "composition", torch.from_numpy(nucleotides.composition()), persistent=False
         )
-        # A nucleotide is embedded together with its neighbours: the transformer would have to
-        # learn to find them, and takes several times as many steps when it must.
-        self.nucleotide = nn.Linear(NEIGHBOURHOOD * nucleotides.N_PARTS, dim)
-        nn.init.normal_(self.nucleotide.weight, std=NEIGHBOURHOOD**-0.5)
-        self.position = nn.Parameter(0.1 * torch.randn(config.max_bp, dim))
+        # A patch is embedded together with its surroundings: the transformer would have to learn
+        # to find them, and takes several times as many steps when it must.
+        self.patch = nn.Linear(window_of(config) * nucleotides.N_PARTS, dim)
+        nn.init.normal_(self.patch.weight, std=window_of(config) ** -0.5)
+        self.position = nn.Parameter(0.1 * torch.randn(patches_of(config), dim))
         self.transformer = Transformer(dim, config.attention_heads, config.attention_layers)
         self.pooling = Pooling(dim, config.attention_heads)
-        self.restore = nn.Linear(dim, len(nucleotides.BASES))
+        self.restore = nn.Linear(dim, self.patch_size * len(nucleotides.BASES))
         self.chunk_size: int | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ class ASVEncoder(nn.Module):
         return self._in_chunks(self._pooled, tokens)
 
     def restore_masked(self, tokens: Tensor, masked_at: Tensor) -> Tensor:
-        """Guess the nucleotides at the masked positions: [M, L] twice to logits [P, 4]."""
+        """Guess the nucleotides at the masked positions: [M, L] twice to logits [K, 4]."""
         return self._in_chunks(self._restored, tokens, masked_at)
 
     def _in_chunks(self, function, *inputs: Tensor) -> Tensor:
@@ -52,20 +53,21 @@ class ASVEncoder(nn.Module):
 
     def _restored(self, tokens: Tensor, masked_at: Tensor) -> Tensor:
         masked = tokens.masked_fill(masked_at, nucleotides.MASK)
-        return self.restore(self._hidden(masked)[masked_at])
+        logits = self.restore(self._hidden(masked)[0])  # [M, P, 4 · patch_size]
+        by_nucleotide = logits.unflatten(2, (self.patch_size, -1)).flatten(1, 2)
+        return by_nucleotide[:, : tokens.shape[1]][masked_at]
 
     def _pooled(self, tokens: Tensor) -> Tensor:
-        return self.pooling(self._hidden(tokens), _occupied(tokens))
+        return self.pooling(*self._hidden(tokens))
 
-    def _hidden(self, tokens: Tensor) -> Tensor:
-        parts = nn.functional.embedding(tokens.int(), self.composition)  # [U, L, 5]
-        side = NEIGHBOURHOOD // 2
-        windows = nn.functional.pad(parts, (0, 0, side, side)).unfold(1, NEIGHBOURHOOD, 1)
-        x = self.nucleotide(windows.flatten(2)) + self.position[: tokens.shape[1]]
-        return self.transformer(x, _occupied(tokens))  # [U, L, D]
-
-
-def _occupied(tokens: Tensor) -> Tensor | None:
-    """Tell nucleotides from padding [U, L]; None if all sequences are equally long."""
-    present = tokens != nucleotides.PAD
-    return None if bool(present.all()) else present
+    def _hidden(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the patches in context [U, P, D], and which of them are there [U, P]."""
+        short = -tokens.shape[1] % self.patch_size
+        tokens = F.pad(tokens, (0, short), value=nucleotides.PAD)
+        occupied = (tokens != nucleotides.PAD).unflatten(1, (-1, self.patch_size)).any(dim=2)
+        mask = None if bool(occupied.all()) else occupied
+        parts = F.embedding(tokens.int(), self.composition)  # [U, L, 5]
+        parts = F.pad(parts, (0, 0, SURROUNDINGS, SURROUNDINGS))
+        windows = parts.unfold(1, self.patch_size + 2 * SURROUNDINGS, self.patch_size)
+        x = self.patch(windows.flatten(2))  # [U, P, D]
+        return self.transformer(x + self.position[: x.shape[1]], mask), mask

@@ -56,7 +56,7 @@ class SequencePredictor(TargetHead):
     ):
         nn.Module.__init__(self)  # the layers that read are made in their turn, below
         dim, heads = config.embedding_dim, config.attention_heads
-        layers, width = config.attention_layers, len(levels) or n_outputs
+        layers, width = config.sample_layers, len(levels) or n_outputs
         self.base_model = SequenceEncoder(config)
         self.count_encoder = Transformer(dim, heads, layers, config.dropout)
         self.abundance = nn.Linear(dim, 1)

@@ -23,7 +23,7 @@ class SampleSequenceEncoder(nn.Module):
         super().__init__()
         dim = config.embedding_dim
         self.abundance = nn.Sequential(nn.Linear(2, dim), nn.GELU(), nn.Linear(dim, dim))
-        self.transformer = Transformer(dim, config.attention_heads, config.attention_layers)
+        self.transformer = Transformer(dim, config.attention_heads, config.sample_layers)
 
     def forward(self, asvs: Tensor, counts: Tensor, mask: Tensor | None) -> Tensor:
         """Put ASVs [B, S, D] with counts [B, S] into the context of their sample [B, S, D]."""
@@ -40,7 +40,7 @@ class SequenceEncoder(nn.Module):
         dim, heads = config.embedding_dim, config.attention_heads
         self.asv_encoder = ASVEncoder(config)
         self.sample_encoder = SampleSequenceEncoder(config)
-        self.transformer = Transformer(dim, heads, config.attention_layers)
+        self.transformer = Transformer(dim, heads, config.sample_layers)
         self.pooling = Pooling(dim, heads)
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.diversity = nn.Linear(dim, 1)

@@ -27,7 +27,7 @@ class TargetHead(nn.Module):
     def make_layers(self, config: ModelConfig, n_outputs: int) -> None:
         """Add the layers that read, the last of which start from zero."""
         dim, heads = config.embedding_dim, config.attention_heads
-        self.target_encoder = Transformer(dim, heads, config.attention_layers, config.dropout)
+        self.target_encoder = Transformer(dim, heads, config.sample_layers, config.dropout)
         self.pooling = Pooling(dim, heads)
         self.head = nn.Linear(dim, n_outputs)
         self.mean_head = nn.Linear(N_MEANS * dim, n_outputs)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from q2_aam.core.data import nucleotides
 from q2_aam.core.model.specification import ENCODER, ModelSpec
+from q2_aam.core.options.config import ModelConfig
 
 FEED_FORWARD_RATIO = 2
 """Width of the hidden layer of a feed-forward network, in embedding widths."""
 
-NEIGHBOURHOOD = 7
-"""Nucleotides that are embedded together, the one in question in the middle."""
-
+SURROUNDINGS = 3
+"""Nucleotides on either side of a patch that are embedded together with it."""
 
 N_MEANS = 3
 """Means of a sample's ASVs that the target is read from: by presence, abundance and its root."""
@@ -46,6 +46,16 @@ class TensorInfo:
     total: int | None = None
 
 
+def patches_of(config: ModelConfig) -> int:
+    """Return how many patches the longest sequence has."""
+    return -(-config.max_bp // config.patch_size)
+
+
+def window_of(config: ModelConfig) -> int:
+    """Return how many nucleotides are embedded together: a patch and its surroundings."""
+    return config.patch_size + 2 * SURROUNDINGS
+
+
 def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
     """List the tensors that a model of this specification has, by name."""
     config = spec.model
@@ -65,18 +75,18 @@ def _under(prefix, shapes):
 def _encoder(config):
     d = config.embedding_dim
     shapes = {
-        "asv_encoder.position": (config.max_bp, d),
+        "asv_encoder.position": (patches_of(config), d),
         "log_scale": (),
         "mean_diversity": (),
     }
-    shapes |= _under("asv_encoder.nucleotide", _linear(NEIGHBOURHOOD * nucleotides.N_PARTS, d))
-    shapes |= _under("asv_encoder.transformer", _transformer(config))
+    shapes |= _under("asv_encoder.patch", _linear(window_of(config) * nucleotides.N_PARTS, d))
+    shapes |= _under("asv_encoder.transformer", _transformer(config, config.attention_layers))
     shapes |= _under("asv_encoder.pooling", _pooling(config))
-    shapes |= _under("asv_encoder.restore", _linear(d, len(nucleotides.BASES)))
+    shapes |= _under("asv_encoder.restore", _linear(d, config.patch_size * len(nucleotides.BASES)))
     shapes |= _under("sample_encoder.abundance.0", _linear(2, d))
     shapes |= _under("sample_encoder.abundance.2", _linear(d, d))
-    shapes |= _under("sample_encoder.transformer", _transformer(config))
-    shapes |= _under("transformer", _transformer(config))
+    shapes |= _under("sample_encoder.transformer", _transformer(config, config.sample_layers))
+    shapes |= _under("transformer", _transformer(config, config.sample_layers))
     shapes |= _under("pooling", _pooling(config))
     return shapes | _under("diversity", _linear(d, 1))
 
@@ -84,8 +94,9 @@ def _encoder(config):
 def _predictor(spec):
     config, d = spec.model, spec.model.embedding_dim
     n_outputs = len(spec.quantiles) or spec.n_outputs
-    shapes = _under("count_encoder", _transformer(config)) | _under("abundance", _linear(d, 1))
-    reader = _under("target_encoder", _transformer(config)) | _under("pooling", _pooling(config))
+    layers = _transformer(config, config.sample_layers)
+    shapes = _under("count_encoder", layers) | _under("abundance", _linear(d, 1))
+    reader = _under("target_encoder", layers) | _under("pooling", _pooling(config))
     reader |= _under("head", _linear(d, n_outputs))
     reader |= _under("mean_head", _linear(N_MEANS * d, n_outputs))
     shapes |= reader
@@ -129,9 +140,9 @@ def _norm(d):
     return {"weight": (d,), "bias": (d,)}
 
 
-def _transformer(config):
+def _transformer(config, layers):
     d, shapes = config.embedding_dim, {}
-    for i in range(config.attention_layers):
+    for i in range(layers):
         block = _under("attention_norm", _norm(d))
         block |= _under("attention.qkv", _linear(d, 3 * d))
         block |= _under("attention.out", _linear(d, d))

@@ -37,8 +37,8 @@ class ModelConfig(Config):
     )
     attention_layers: int = option(
         4,
-        "Transformer layers of each part of the model: nucleotides, ASVs of a sample and sample "
-        "embedding; in fine-tuning also abundance and target.",
+        "Transformer layers that read the nucleotides. Each part above them has half as many: "
+        "ASVs of a sample and sample embedding; in fine-tuning also abundance and target.",
         low=1,
         high=64,
     )
@@ -48,6 +48,13 @@ class ModelConfig(Config):
         low=10,
         high=10_000,
     )
+    patch_size: int = option(
+        8,
+        "Neighbouring nucleotides that the model reads as one token. Smaller patches take more "
+        "time and memory.",
+        low=1,
+        high=32,
+    )
     dropout: float = option(
         0.1,
         "Share of activations to drop in training, in the layers above the encoder. These layers "
@@ -55,6 +62,11 @@ class ModelConfig(Config):
         low=0.0,
         high=0.9,
     )
+
+    @property
+    def sample_layers(self) -> int:
+        """Transformer layers of each part above the nucleotide level."""
+        return max(1, self.attention_layers // 2)
 
     def _contradictions(self):
         if self.embedding_dim % self.attention_heads:

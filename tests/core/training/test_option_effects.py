@@ -39,6 +39,7 @@ SHOWN_BY = {
     "embedding_dim": "test_architecture_is_that_of_the_options",
     "attention_heads": "test_architecture_is_that_of_the_options",
     "attention_layers": "test_architecture_is_that_of_the_options",
+    "patch_size": "test_architecture_is_that_of_the_options",
     "max_bp": "test_max_bp_hides_what_is_beyond",
     "dropout": "test_dropout_is_in_the_layers_above_the_encoder",
     "rarefy_depth": "test_prepare_samples_leaves_shallow_samples_out_and_names_them",
@@ -145,11 +146,19 @@ def flat(parts):
 
 
 def test_architecture_is_that_of_the_options(pretrain):
-    made = pretrain(embedding_dim=12, attention_heads=3, attention_layers=2, max_bp=50)
-    assert made.weights["asv_encoder.position"].shape == (50, 12)
+    made = pretrain(
+        embedding_dim=12, attention_heads=3, attention_layers=4, max_bp=50, patch_size=7
+    )
+    assert made.weights["asv_encoder.position"].shape == (8, 12)
+    assert made.weights["asv_encoder.patch.weight"].shape == (12, 13 * 5)
     assert made.weights["asv_encoder.pooling.score.weight"].shape == (3, 12)
-    blocks = {name.split(".")[2] for name in made.weights if name.startswith("transformer.blocks")}
-    assert blocks == {"0", "1"}
+    names = "asv_encoder.transformer", "sample_encoder.transformer", "transformer"
+    layers = [
+        {weight.removeprefix(f"{name}.blocks.")[0] for weight in made.weights
+         if weight.startswith(f"{name}.blocks.")}
+        for name in names
+    ]  # fmt: skip
+    assert layers == [{"0", "1", "2", "3"}, {"0", "1"}, {"0", "1"}]
 
 
 def test_max_bp_hides_what_is_beyond(simulated, tree_path, options):

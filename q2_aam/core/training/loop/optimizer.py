@@ -23,7 +23,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     decaying = {
         id(module.weight)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not name.endswith("asv_encoder.nucleotide")
+        if isinstance(module, nn.Linear) and not name.endswith("asv_encoder.patch")
     }
     trainable = [p for p in model.parameters() if p.requires_grad]
     return [

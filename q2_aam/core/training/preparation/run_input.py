@@ -94,7 +94,7 @@ def _contradictions_of_encoder(options, encoder: TrainedModel | None):
             yield "freeze_base keeps an encoder as it is, so an encoder must be given"
         return
     given, default = encoder.spec.model, ModelConfig()
-    for name in ("embedding_dim", "attention_heads", "attention_layers", "max_bp"):
+    for name in ("embedding_dim", "attention_heads", "attention_layers", "max_bp", "patch_size"):
         mine, its = options.get(name, getattr(default, name)), getattr(given, name)
         if mine not in (getattr(default, name), its):
             yield f"{name} is {mine}, but the encoder's is {its}: leave it out"
