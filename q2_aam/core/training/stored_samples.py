@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 UNTRIED_WEIGHT = 0.75
 """Weight of the stored samples in a prediction where no validation samples can tell."""
 
+TRIAL_TREES = 20
+"""Trees of each kind whose predictions of the validation samples decide on the weight of trees.
+That many tell nearly as much as all of them, which are grown once, on all samples."""
+
 
 def complete(
     model: SequencePredictor, settings: Settings, spec: ModelSpec, run: RunData
@@ -105,7 +109,7 @@ def _stored_samples(
     by_network = inference.predict(model, held.table, settings.data).numpy()
     log.info("Fitting kernel ridge regression and trees to %d samples.", training.table.n_samples)
     by_ridge, by_trees, known = fit_stored_samples(
-        training, factors, seed=seed
+        training, factors, trees_of_each=TRIAL_TREES, seed=seed
     ).predict_separately(held)
     tree_share = ensemble_weight(by_ridge, by_trees, held.target, factors)
     by_stored = mix(by_ridge, by_trees, np.full(len(known), tree_share))

@@ -9,6 +9,7 @@ Shapes: B samples in a batch, U distinct ASVs in it, N samples kept, V ASVs of t
 the target, D embedding width, T trees, P nodes of them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from q2_aam.core.model.specification import StoredSamplesSpec
 from q2_aam.core.model.stored_samples import kernel_ridge as regression
 from q2_aam.core.model.stored_samples import similarity
 from q2_aam.core.model.stored_samples.ensemble_weights import mix
-from q2_aam.core.model.stored_samples.extra_trees import Trees, grow
+from q2_aam.core.model.stored_samples.extra_trees import TREES_OF_EACH, Trees, grow
 from q2_aam.core.model.stored_samples.similarity import Composition, Vocabulary
 from q2_aam.core.model.tensor_shapes import N_SCALES
 
@@ -159,19 +160,18 @@ def mean_similarity(a, b, scales: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (n of a, n of b)
     """
-    distances = _distances(a, b)
-    parts = [np.exp(-d / s) for d, s in zip(distances, scales, strict=True)]
-    return (sum(parts) + similarity.jaccard_similarity(a[0], b[0])) / (N_SCALES + 1)
+    total = similarity.jaccard_similarity(a[0], b[0])
+    for distance, scale in zip(_distances(a, b), scales, strict=True):
+        total += np.exp(-distance / scale)
+    return total / (N_SCALES + 1)
 
 
-def _distances(a, b):
-    return (
-        similarity.bray_curtis(a[0], b[0]),
-        similarity.absolute_distance(a[0], b[0]),
-        similarity.hellinger_distance(a[0], b[0]),
-        similarity.log_distance(a[0], b[0]),
-        similarity.euclidean_distance(a[1], b[1]),
-    )
+def _distances(a, b) -> Iterator[np.ndarray]:
+    """Yield one distance after the other, as each takes much memory."""
+    yield from similarity.abundance_distances(a[0], b[0])
+    yield similarity.hellinger_distance(a[0], b[0])
+    yield similarity.log_distance(a[0], b[0])
+    yield similarity.euclidean_distance(a[1], b[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +202,7 @@ def fit_stored_samples(
     *,
     tree_share: float = 0.5,
     blend: float = 1.0,
+    trees_of_each: int = TREES_OF_EACH,
     seed: int = 0,
 ) -> StoredSamples:
     """Fit the comparison with samples whose target is known.
@@ -215,6 +216,8 @@ def fit_stored_samples(
         Share of the trees in the comparison, from 0 to 1.
     blend : float
         Share of the comparison in predictions, from 0 to 1.
+    trees_of_each : int
+        How many trees to grow; see `grow`.
     seed : int
         Of the trees.
     """
@@ -229,8 +232,8 @@ def fit_stored_samples(
     else:
         fitted = regression.fit_classes(similarities, known.target, class_factors)
     trees = grow(
-        kept.roots, known.target, classes=class_factors is not None, seed=seed,
-        threads=torch.get_num_threads(),
+        kept.roots, known.target, classes=class_factors is not None,
+        trees_of_each=trees_of_each, seed=seed, threads=torch.get_num_threads(),
     )  # fmt: skip
     info = StoredSamplesSpec(
         n_samples=table.n_samples,

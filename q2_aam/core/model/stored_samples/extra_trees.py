@@ -39,8 +39,11 @@ LEAST_PREVALENCE = 2
 MOST_FEATURES = 5000
 """ASVs that trees look at: the most prevalent ones."""
 
-MOST_TRIED = 500
-"""ASVs that are tried at a split at most."""
+MOST_TRIED, FEWEST_TRIED = 500, 50
+"""ASVs that are tried at a split at most, and at least where there are so many."""
+
+WORK = 600_000
+"""Samples times ASVs tried at a split, at most: with more samples, fewer ASVs are tried."""
 
 MOST_STEPS = 100
 """Splits on the way to a leaf at most."""
@@ -122,6 +125,7 @@ def grow(
     target: np.ndarray,
     *,
     classes: bool = False,
+    trees_of_each: int = TREES_OF_EACH,
     seed: int = 0,
     threads: int = 1,
 ) -> Trees:
@@ -135,6 +139,8 @@ def grow(
         Numbers, or numbers of classes.
     classes : bool
         Whether the target is categorical.
+    trees_of_each : int
+        Trees of each power, a multiple of `TREES_AT_A_TIME`.
     seed : int
         Of the random draws.
     threads : int
@@ -143,13 +149,13 @@ def grow(
     features = _told_by(roots)
     seen = roots[:, features].astype(np.float32).toarray()
     options = {
-        "max_features": max(1, min(int(SHARE_OF_FEATURES * len(features)), MOST_TRIED)),
+        "max_features": _tried(len(target), len(features)),
         "max_depth": MOST_STEPS,
         "n_jobs": threads,
     }
     parts = []
     for power in POWERS:
-        forest = _forest(seen**power, target, classes, seed, options)
+        forest = _forest(seen**power, target, classes, trees_of_each, seed, options)
         parts += [_nodes(tree, numbers, power) for tree, numbers in forest]
     feature, threshold, skip, value = (
         np.concatenate(arrays) for arrays in zip(*parts, strict=True)
@@ -158,13 +164,19 @@ def grow(
     return Trees(features[feature].astype(np.int32), threshold, skip, value, sizes)
 
 
-def _forest(seen, target, classes, seed, options):
+def _tried(n_samples: int, n_features: int) -> int:
+    """Return how many ASVs are tried at a split, so that time does not run away."""
+    most = min(MOST_TRIED, max(WORK // n_samples, FEWEST_TRIED))
+    return max(1, min(int(SHARE_OF_FEATURES * n_features), most))
+
+
+def _forest(seen, target, classes, n_trees, seed, options):
     """Grow the trees of one power; yield each with its numbers of classes, or None."""
     # A fitted tree is large where there are many classes, so few are held at a time.
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     rng = np.random.RandomState(seed)
-    for _ in range(TREES_OF_EACH // TREES_AT_A_TIME):
+    for _ in range(n_trees // TREES_AT_A_TIME):
         if classes:
             some = ExtraTreesClassifier(TREES_AT_A_TIME, random_state=rng, **options)
         else:

@@ -4,6 +4,7 @@ Shapes: N and M samples, V ASVs of a vocabulary, U other ASVs, L nucleotides.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
@@ -112,6 +113,21 @@ class Composition:
     log_squares: np.ndarray
     known: np.ndarray
 
+    @cached_property
+    def logs(self) -> csr_matrix:
+        """What `log_distance` compares, (N, V)."""
+        return _like(self.roots, _logarithms(np.square(self.roots.data)))
+
+    @cached_property
+    def present(self) -> csr_matrix:
+        """1 where a sample has an ASV, (N, V)."""
+        return _like(self.roots, np.ones_like(self.roots.data))
+
+    @cached_property
+    def columns(self) -> csc_matrix:
+        """The roots by ASV, (N, V)."""
+        return csc_matrix(self.roots)
+
     @classmethod
     def of(cls, counts: csr_matrix, column: np.ndarray, width: int) -> "Composition":
         """Describe counts (N, F) whose features have these columns, or -1, in the vocabulary."""
@@ -142,15 +158,20 @@ class Composition:
         return cls(roots, mass, richness.astype(float), _sums_of_log_squares(roots), known)
 
 
-def bray_curtis(a: Composition, b: Composition) -> np.ndarray:
-    """Return the Bray-Curtis dissimilarities of relative abundances, (N, M), from 0 to 1."""
-    shares = (_like(c.roots, np.square(c.roots.data)) for c in (a, b))
-    return np.maximum(1 - _common(*shares), 0.0)
+def abundance_distances(a: Composition, b: Composition) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far samples are apart in the abundances that they share.
 
-
-def absolute_distance(a: Composition, b: Composition) -> np.ndarray:
-    """Return the sums of absolute differences of the roots, (N, M)."""
-    return np.maximum(a.mass[:, None] + b.mass - 2 * _common(a.roots, b.roots), 0.0)
+    Returns
+    -------
+    bray_curtis : ndarray of shape (N, M)
+        Bray-Curtis dissimilarities of relative abundances, from 0 to 1.
+    absolute : ndarray of shape (N, M)
+        Sums of the absolute differences of their roots.
+    """
+    # The root of the lesser share is the lesser root, so both sums come from one visit.
+    common_roots, common_shares = _common(a.roots, b.columns)
+    absolute = a.mass[:, None] + b.mass - 2 * common_roots
+    return np.maximum(1 - common_shares, 0.0), np.maximum(absolute, 0.0)
 
 
 def _like(matrix: csr_matrix, values: np.ndarray) -> csr_matrix:
@@ -158,23 +179,24 @@ def _like(matrix: csr_matrix, values: np.ndarray) -> csr_matrix:
     return csr_matrix((values, matrix.indices, matrix.indptr), matrix.shape)
 
 
-def _common(a: csr_matrix, b: csr_matrix) -> np.ndarray:
-    """Sum the lesser of two values over the columns, (N, M)."""
-    columns, least = csc_matrix(b), np.zeros((a.shape[0], b.shape[0]))
+def _common(a: csr_matrix, columns: csc_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the lesser of two values over the columns, and its square, (N, M) each."""
+    least, squares = (np.zeros((a.shape[0], columns.shape[0])) for _ in range(2))
     starts, ends = columns.indptr[:-1], columns.indptr[1:]
     for i in range(len(least)):
         span = slice(a.indptr[i], a.indptr[i + 1])
         own, value = a.indices[span], a.data[span]
         n = ends[own] - starts[own]
         where = np.repeat(starts[own] - np.cumsum(n) + n, n) + np.arange(n.sum())
-        smaller = np.minimum(columns.data[where], np.repeat(value, n))
-        least[i] = np.bincount(columns.indices[where], smaller, least.shape[1])
-    return least
+        smaller, row = np.minimum(columns.data[where], np.repeat(value, n)), columns.indices[where]
+        least[i] = np.bincount(row, smaller, least.shape[1])
+        squares[i] = np.bincount(row, smaller * smaller, least.shape[1])
+    return least, squares
 
 
 def hellinger_distance(a: Composition, b: Composition) -> np.ndarray:
     """Return the Euclidean distances of the roots, (N, M), from 0 to √2."""
-    return np.sqrt(np.maximum(2 - 2 * (a.roots @ b.roots.T).toarray(), 0.0))
+    return np.sqrt(np.maximum(2 - 2 * _product(a.roots, b.roots), 0.0))
 
 
 def log_distance(a: Composition, b: Composition) -> np.ndarray:
@@ -182,9 +204,12 @@ def log_distance(a: Composition, b: Composition) -> np.ndarray:
 
     The logarithm sees rare ASVs, and what is far below the bound is as good as absent.
     """
-    one, other = (_like(c.roots, _logarithms(np.square(c.roots.data))) for c in (a, b))
-    squared = np.add.outer(a.log_squares, b.log_squares) - 2 * (one @ other.T).toarray()
+    squared = np.add.outer(a.log_squares, b.log_squares) - 2 * _product(a.logs, b.logs)
     return np.sqrt(np.maximum(squared, 0.0))
+
+
+def _product(a: csr_matrix, b: csr_matrix) -> np.ndarray:
+    return (a @ b.T).toarray()
 
 
 def _sums_of_log_squares(roots: csr_matrix) -> np.ndarray:
@@ -198,8 +223,7 @@ def _logarithms(shares: np.ndarray) -> np.ndarray:
 
 def jaccard_similarity(a: Composition, b: Composition) -> np.ndarray:
     """Return the share of common ASVs among those of either sample, (N, M), from 0 to 1."""
-    present = [_like(c.roots, np.ones_like(c.roots.data)) for c in (a, b)]
-    common = (present[0] @ present[1].T).toarray()
+    common = _product(a.present, b.present)
     return common / np.maximum(a.richness[:, None] + b.richness - common, 1)
 
 

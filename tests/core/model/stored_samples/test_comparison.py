@@ -8,7 +8,9 @@ from q2_aam.core.data.mini_batches import BatchDataset
 from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.model.specification import StoredSamplesSpec
+from q2_aam.core.model.stored_samples import comparison
 from q2_aam.core.model.stored_samples.comparison import LabelledSamples, fit_stored_samples
+from q2_aam.core.model.stored_samples.extra_trees import POWERS, TREES_OF_EACH
 from q2_aam.core.options.config import DataConfig
 from q2_aam.core.training import stored_samples
 
@@ -167,3 +169,16 @@ def test_predictions_survive_one_wrong_nucleotide_in_every_asv(simulated, quick)
     before = api.predict_regression(simulated.table, model)
     after = api.predict_regression(simulated.table, model, sequences=sequences)
     assert np.corrcoef(before, after)[0, 1] > 0.7
+
+
+def test_few_trees_decide_on_the_weight_of_many(simulated, quick, monkeypatch):
+    grown, original = [], comparison.grow
+
+    def watched(*arguments, trees_of_each, **options):
+        grown.append(trees_of_each)
+        return original(*arguments, trees_of_each=trees_of_each, **options)
+
+    monkeypatch.setattr(comparison, "grow", watched)
+    info = train(simulated, quick).spec.neighbours
+    assert grown == [stored_samples.TRIAL_TREES, TREES_OF_EACH]
+    assert info.n_trees == TREES_OF_EACH * len(POWERS)

@@ -149,3 +149,11 @@ def test_trees_are_no_deeper_than_they_are_followed(monkeypatch):
     np.testing.assert_array_equal(trees.numbers(apart), followed)
     deeper = grow(apart, np.arange(400.0))
     assert len(deeper.skip) > len(trees.skip)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "tried"),
+    [(100, 10, 3), (1200, 1000, 300), (1200, 5000, 500), (4000, 5000, 150), (10**6, 5000, 50)],
+)
+def test_more_samples_have_fewer_asvs_tried_at_a_split(n_samples, n_features, tried):
+    assert extra_trees._tried(n_samples, n_features) == tried
