@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 UNTRIED_WEIGHT = 0.75
 """Weight of the stored samples in a prediction where no validation samples can tell."""
 
+MOST_VALIDATION = 2000
+"""Validation samples that decide on weights and calibrate quantiles, at most."""
+
 TRIAL_TREES = 20
 """Trees of each kind whose predictions of the validation samples decide on the weight of trees.
 That many tell nearly as much as all of them, which are grown once, on all samples."""
@@ -42,19 +45,22 @@ def complete(
     model: SequencePredictor, settings: Settings, spec: ModelSpec, run: RunData
 ) -> ModelSpec:
     """Add to a trained model what is not learnt by gradients; return its new specification."""
+    seed, most = settings.training.random_seed, settings.fine_tuning.stored_samples
+    validation = run.validation and _at_most(run.validation, MOST_VALIDATION, seed)
     before = None
-    if spec.quantiles and run.validation is not None:
-        before = inference.predict_quantiles(model, run.validation.table, settings.data)
+    if spec.quantiles and validation is not None:
+        before = inference.predict_quantiles(model, validation.table, settings.data)
     moved = 0.0
-    if settings.fine_tuning.stored_samples > 0:
-        model.neighbours, moved = _stored_samples(model, settings, spec, run)
+    if most > 0:
+        training = _at_most(run.training(0), most, seed)
+        model.neighbours, moved = _stored_samples(model, settings, spec, training, validation)
         spec = replace(spec, neighbours=model.neighbours.info)
     if spec.quantiles:
-        _calibrate(model, spec.quantiles, before, moved, run)
+        _calibrate(model, spec.quantiles, before, moved, validation)
     return spec
 
 
-def _calibrate(model: SequencePredictor, levels, before, moved, run: RunData) -> None:
+def _calibrate(model: SequencePredictor, levels, before, moved, validation: Pass | None) -> None:
     """Make quantiles hold for samples that were not trained on.
 
     Parameters
@@ -71,7 +77,7 @@ def _calibrate(model: SequencePredictor, levels, before, moved, run: RunData) ->
             "values than promised may lie between them."
         )
         return
-    true, fewest = run.validation.targets, conformal.fewest_samples(levels)
+    true, fewest = validation.targets, conformal.fewest_samples(levels)
     if len(true) < fewest:
         log.warning(
             "The quantiles %g and %g take %d validation samples to calibrate, and there are %d: "
@@ -86,7 +92,11 @@ def _calibrate(model: SequencePredictor, levels, before, moved, run: RunData) ->
 
 
 def _stored_samples(
-    model: SequencePredictor, settings: Settings, spec: ModelSpec, run: RunData
+    model: SequencePredictor,
+    settings: Settings,
+    spec: ModelSpec,
+    training: Pass,
+    validation: Pass | None,
 ) -> tuple[StoredSamples, np.ndarray | float]:
     """Store samples to compare others with, and find out how much the comparison is worth.
 
@@ -98,14 +108,14 @@ def _stored_samples(
     ndarray of shape (N, C), or 0
         By how much the stored samples move predictions of the validation samples.
     """
-    training = _labelled(model, run.training(0), settings.data)
+    training = _labelled(model, training, settings.data)
     factors = None
     if spec.kind == CLASSIFIER:
         factors = class_factors(settings.fine_tuning, training.target, spec.n_outputs)
-    training, seed = _sampled(training, settings), settings.training.random_seed
-    if run.validation is None:
+    seed, most = settings.training.random_seed, settings.fine_tuning.stored_samples
+    if validation is None:
         return fit_stored_samples(training, factors, blend=UNTRIED_WEIGHT, seed=seed), 0.0
-    held = _labelled(model, run.validation, settings.data)
+    held = _labelled(model, validation, settings.data)
     by_network = inference.predict(model, held.table, settings.data).numpy()
     log.info("Fitting kernel ridge regression and trees to %d samples.", training.table.n_samples)
     by_ridge, by_trees, known = fit_stored_samples(
@@ -125,9 +135,8 @@ def _stored_samples(
         np.concatenate([training.target, held.target]),
     )
     moved = mix(by_network, by_stored, blend * known) - by_network
-    kept = fit_stored_samples(
-        _sampled(together, settings), factors, tree_share=tree_share, blend=blend, seed=seed
-    )
+    together = together.take(_rows(together.table.n_samples, most, seed))
+    kept = fit_stored_samples(together, factors, tree_share=tree_share, blend=blend, seed=seed)
     return kept, moved
 
 
@@ -136,10 +145,13 @@ def _labelled(model, part: Pass, data: DataConfig) -> LabelledSamples:
     return LabelledSamples(part.table, embeddings, part.targets)
 
 
-def _sampled(samples: LabelledSamples, settings: Settings) -> LabelledSamples:
-    """Take at most as many samples at random as may be stored."""
-    n, most = samples.table.n_samples, settings.fine_tuning.stored_samples
-    if n > most:
-        rng = np.random.default_rng([settings.training.random_seed, 0x57E0])
-        samples = samples.take(np.sort(rng.permutation(n)[:most]))
-    return samples
+def _at_most(part: Pass, most: int, seed: int) -> Pass:
+    """Take at most so many samples at random."""
+    rows = _rows(part.table.n_samples, most, seed)
+    return replace(part, table=part.table.take(rows), targets=part.targets[rows])
+
+
+def _rows(n: int, most: int, seed: int) -> np.ndarray:
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng([seed, 0x57E0]).permutation(n)[:most])

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.model.target_head import outwards
-from q2_aam.core.options import quantile_levels
 from q2_aam.core.training import conformal
 
 LEVELS = (0.05, 0.25, 0.5, 0.95)
@@ -94,9 +93,7 @@ def test_stored_samples_move_all_quantiles_alike(simulated, trained):
 
 def test_calibration_sees_what_is_predicted_of_the_validation_samples(simulated, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        quantile_levels, "corrections", lambda *given: seen.append(given) or np.zeros(4)
-    )
+    monkeypatch.setattr(conformal, "corrections", lambda *given: seen.append(given) or np.zeros(4))
     made = train(simulated, stored_samples=0)
     train(simulated)
     (alone, true, levels), (compared, _, _) = seen

@@ -182,3 +182,20 @@ def test_few_trees_decide_on_the_weight_of_many(simulated, quick, monkeypatch):
     info = train(simulated, quick).spec.neighbours
     assert grown == [stored_samples.TRIAL_TREES, TREES_OF_EACH]
     assert info.n_trees == TREES_OF_EACH * len(POWERS)
+
+
+def test_of_many_samples_some_are_stored_and_some_decide(simulated, quick, monkeypatch):
+    seen, original = [], stored_samples._labelled
+
+    def watched(model, part, data):
+        seen.append(part)
+        return original(model, part, data)
+
+    monkeypatch.setattr(stored_samples, "_labelled", watched)
+    monkeypatch.setattr(stored_samples, "MOST_VALIDATION", 4)
+    train(simulated, quick, stored_samples=20)
+    assert [part.table.n_samples for part in seen] == [20, 4]
+    ages = simulated.metadata["age"]
+    for part in seen:
+        true = ages[list(part.table.sample_ids)].to_numpy()
+        assert np.corrcoef(true, part.targets)[0, 1] > 0.999
