@@ -13,7 +13,7 @@ from q2_aam.core.options.config import ModelConfig
 FEED_FORWARD_RATIO = 2
 """Width of the hidden layer of a feed-forward network, in embedding widths."""
 
-SURROUNDINGS = 3
+SURROUNDINGS = 4
 """Nucleotides on either side of a patch that are embedded together with it."""
 
 N_MEANS = 3
