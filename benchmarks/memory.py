@@ -34,7 +34,7 @@ WORKING = 6
 OF_A_SAMPLE = 40
 """What an ASV of a sample takes outside of the layers, in embedding widths, gradients included."""
 
-SPARE = 0.25
+SPARE = 0.12
 """GiB for the optimizer, and for what libraries set up at the first step."""
 
 ROWS = (
