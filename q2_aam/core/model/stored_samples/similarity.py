@@ -33,13 +33,14 @@ class Vocabulary:
     def __init__(self, tokens: np.ndarray):
         self.tokens = tokens
         self._number = {_key(row): i for i, row in enumerate(tokens)}
+        self._found: dict[bytes, int] = {}
         self._bases: np.ndarray | None = None
 
     def find(self, tokens: np.ndarray) -> np.ndarray:
         """Find each sequence, or the nearest one if `LEAST_IDENTITY` of it is the same.
 
         Nucleotides are compared at their position, which is what reads between the same primers
-        allow.
+        allow. What was found is kept, as the batches of a prediction share ASVs.
 
         Parameters
         ----------
@@ -50,12 +51,14 @@ class Vocabulary:
         ndarray of shape (U,), int64
             Number in the vocabulary, or -1.
         """
-        found = np.array([self._number.get(_key(row), -1) for row in tokens], dtype=np.int64)
-        unknown = np.flatnonzero(found < 0)
-        for start in range(0, len(unknown), QUERIES_AT_A_TIME):
-            rows = unknown[start : start + QUERIES_AT_A_TIME]
-            found[rows] = self._nearest(tokens[rows])
-        return found
+        keys = [_key(row) for row in tokens]
+        known, found = self._number, self._found
+        new = [i for i, key in enumerate(keys) if key not in known and key not in found]
+        for start in range(0, len(new), QUERIES_AT_A_TIME):
+            rows = new[start : start + QUERIES_AT_A_TIME]
+            nearest = self._nearest(tokens[rows]).tolist()
+            found.update((keys[i], number) for i, number in zip(rows, nearest, strict=True))
+        return np.array([known.get(key, found.get(key)) for key in keys], dtype=np.int64)
 
     def _nearest(self, tokens: np.ndarray) -> np.ndarray:
         if self._bases is None:

@@ -133,3 +133,19 @@ def test_asvs_outside_the_vocabulary_count_as_different(name):
     np.testing.assert_allclose(
         measure(some, reference), measure(everything, reference), atol=1e-12
     )
+
+
+def test_an_unknown_asv_is_searched_once(monkeypatch):
+    tokens = np.random.default_rng(0).integers(1, 5, (9, 40)).astype(np.uint8)
+    vocabulary, searched = similarity.Vocabulary(tokens[:5]), []
+    near = tokens[2].copy()
+    near[7] = near[7] % 4 + 1
+    original = vocabulary._nearest
+    monkeypatch.setattr(
+        vocabulary, "_nearest", lambda some: searched.append(len(some)) or original(some)
+    )
+    asked = np.stack([tokens[1], near, tokens[8]])
+    for _ in range(2):
+        assert vocabulary.find(asked).tolist() == [1, 2, -1]
+    assert vocabulary.find(tokens[6:8]).tolist() == [-1, -1]
+    assert searched == [2, 2]
