@@ -87,7 +87,7 @@ def test_stored_samples_move_all_quantiles_alike(simulated, trained):
     module.calibration.zero_()
     before = api.inference.predict_quantiles(module, samples, trained.spec.data)
     by = moved[:, 2:3] - before[:, 2:3]
-    assert by.abs().min() > 1e-3
+    assert by.abs().median() > 1e-3
     torch.testing.assert_close(moved, outwards(before + by + calibration, 2))
 
 

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_sc
 from q2_aam.core import api
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.model.layers import Block
+from q2_aam.core.model.tensor_shapes import SURROUNDINGS
 from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
@@ -150,7 +151,7 @@ def test_architecture_is_that_of_the_options(pretrain):
         embedding_dim=12, attention_heads=3, attention_layers=4, max_bp=50, patch_size=7
     )
     assert made.weights["asv_encoder.position"].shape == (8, 12)
-    assert made.weights["asv_encoder.patch.weight"].shape == (12, 13 * 5)
+    assert made.weights["asv_encoder.patch.weight"].shape == (12, (7 + 2 * SURROUNDINGS) * 5)
     assert made.weights["asv_encoder.pooling.score.weight"].shape == (3, 12)
     names = "asv_encoder.transformer", "sample_encoder.transformer", "transformer"
     layers = [
@@ -236,7 +237,7 @@ def test_weight_decay_draws_matrices_to_zero_only(step, start):
     spared, decayed = step(weight_decay=0.0), step(weight_decay=10.0)
     for name, value in start.weights.items():
         drawn = decayed[name] - spared[name]
-        matrix = name.endswith(".weight") and value.ndim == 2 and "nucleotide" not in name
+        matrix = name.endswith(".weight") and value.ndim == 2 and "asv_encoder.patch" not in name
         matrix = matrix and "diversity" not in name  # of which nothing is asked here
         expected = -1e-3 * 10.0 * value if matrix else torch.zeros_like(value)
         torch.testing.assert_close(drawn, expected, atol=1e-6, rtol=1e-3)
@@ -301,7 +302,8 @@ def test_saving_memory_keeps_less_and_learns_the_same(step, saving):
         return moved, sum(kept)
 
     (plain, much), (same, little) = kept_by(), kept_by(**saving)
-    assert little < 0.7 * much
+    # Reads of 40 nucleotides are five patches: a quarter of all that is kept is of their level.
+    assert little < 0.85 * much
     assert same.allclose(plain, atol=1e-7)
 
 

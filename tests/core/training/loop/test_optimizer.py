@@ -88,7 +88,7 @@ def test_parameter_groups_spare_norms_biases_embeddings_and_positions(predictor)
     assert (decaying["weight_decay"], spared["weight_decay"]) == (0.01, 0.0)
     groups = [{id(p) for p in group["params"]} for group in (decaying, spared)]
     for name, parameter in predictor.named_parameters():
-        embeds = name.endswith(("asv_encoder.nucleotide.weight", "asv_encoder.position"))
+        embeds = name.endswith(("asv_encoder.patch.weight", "asv_encoder.position"))
         spare = embeds or parameter.ndim < 2 or "norm" in name or name.endswith("bias")
         assert [id(parameter) in group for group in groups] == [not spare, spare], name
 
