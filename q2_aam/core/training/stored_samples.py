@@ -52,8 +52,11 @@ def complete(
         before = inference.predict_quantiles(model, validation.table, settings.data)
     moved = 0.0
     if most > 0:
-        training = _at_most(run.training(0), most, seed)
-        model.neighbours, moved = _stored_samples(model, settings, spec, training, validation)
+        whole, factors = run.training(0), None
+        if spec.kind == CLASSIFIER:  # of all training samples: those stored may lack a class
+            factors = class_factors(settings.fine_tuning, whole.targets, spec.n_outputs)
+        training = _at_most(whole, most, seed)
+        model.neighbours, moved = _stored_samples(model, settings, factors, training, validation)
         spec = replace(spec, neighbours=model.neighbours.info)
     if spec.quantiles:
         _calibrate(model, spec.quantiles, before, moved, validation)
@@ -94,7 +97,7 @@ def _calibrate(model: SequencePredictor, levels, before, moved, validation: Pass
 def _stored_samples(
     model: SequencePredictor,
     settings: Settings,
-    spec: ModelSpec,
+    factors: np.ndarray | None,
     training: Pass,
     validation: Pass | None,
 ) -> tuple[StoredSamples, np.ndarray | float]:
@@ -109,9 +112,6 @@ def _stored_samples(
         By how much the stored samples move predictions of the validation samples.
     """
     training = _labelled(model, training, settings.data)
-    factors = None
-    if spec.kind == CLASSIFIER:
-        factors = class_factors(settings.fine_tuning, training.target, spec.n_outputs)
     seed, most = settings.training.random_seed, settings.fine_tuning.stored_samples
     if validation is None:
         return fit_stored_samples(training, factors, blend=UNTRIED_WEIGHT, seed=seed), 0.0

@@ -199,3 +199,14 @@ def test_of_many_samples_some_are_stored_and_some_decide(simulated, quick, monke
     for part in seen:
         true = ages[list(part.table.sample_ids)].to_numpy()
         assert np.corrcoef(true, part.targets)[0, 1] > 0.999
+
+
+def test_class_weights_hold_where_a_class_is_not_among_the_stored_samples(simulated, quick):
+    model = api.train_classifier(
+        simulated.table, simulated.metadata["site"], class_weights="balanced", stored_samples=2,
+        **(quick | {"epochs": 1}),
+    )  # fmt: skip
+    factors = model.weights["neighbours.value"]
+    assert len(factors) == 3
+    assert np.isfinite(factors).all()
+    assert np.isfinite(api.predict_classification(simulated.table, model)[1]).all(axis=None)
