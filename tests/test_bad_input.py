@@ -256,11 +256,19 @@ REFUSED = {
     ),
     "metadata-of-other-samples": (
         lambda w: w.regress(w.age.rename(lambda name: f"x{name}"), missing_samples="ignore"),
-        r"None of the table's 24 samples, such as 'sample01', has a value in .* 'age'",
+        r"None of the sample ids agree .*'age'.* such as 'sample01', .* 'xsample01'",
     ),
     "metadata-all-missing": (
         lambda w: w.regress(w.age * np.nan, missing_samples="ignore"),
         r"None of the table's 24 samples",
+    ),
+    "metadata-words-for-missing": (
+        lambda w: w.classify(w.site.replace("gut", "Not applicable")),
+        r"have a word for a missing value \(column 'site'\): 'Not applicable' \(\d+\)",
+    ),
+    "metadata-words-among-numbers": (
+        lambda w: w.regress(with_value(w.age, "LabControl test")),
+        r"'LabControl test' \(1\), such as for sample 'sample01'\. Leave .*'#q2:missing'",
     ),
     "metadata-sample-twice": (
         lambda w: w.regress(pd.concat([w.age, w.age.iloc[:1]])),
@@ -317,7 +325,7 @@ REFUSED = {
     ),
     "tree-without-overlap-dropped": (
         lambda w: w.pretrain("((a:1,b:1):1,c:2);", missing_features="drop"),
-        r"None of the table's 40 features.*give the phylogeny of this table",
+        r"None of the table's 40 features.*tip is called 'a'.*give the phylogeny of this table",
     ),
     "tree-negative-length": (
         lambda w: w.pretrain(re.sub(":0", ":-0", w.newick, count=1)),

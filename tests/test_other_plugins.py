@@ -37,8 +37,8 @@ def importance():
     [
         (examples.encoder, {"train/unifrac_loss", "val/nuc_accuracy"}),
         (examples.regressor, {"val/mae", "val/r2"}),
-        (examples.predicted_ages, {"age"}),
-        (examples.predicted_sites, {"site"}),
+        (examples.predicted_ages, {"prediction"}),
+        (examples.predicted_sites, {"prediction"}),
         (examples.site_probabilities, {"gut", "oral", "skin"}),
         ("scores", {"group", "n_samples", "r2", "r2_low"}),
     ],
@@ -50,10 +50,19 @@ def test_results_are_tabulated(result, columns, request):
     assert is_page(metadata.visualizers.tabulate(opened))
 
 
-def test_predictions_are_merged_with_other_metadata():
-    predicted = examples.site_probabilities().view(qiime2.Metadata)
-    merged = predicted.merge(examples.sample_metadata())
+PREDICTED = {
+    "numbers": (examples.predicted_ages, examples.age_intervals),
+    "classes": (examples.predicted_sites, examples.site_probabilities),
+}
+
+
+@pytest.mark.parametrize("kind", PREDICTED)
+def test_predictions_are_merged_with_the_metadata_that_they_predict(kind):
+    merged = examples.sample_metadata()
+    for predicted in PREDICTED[kind]:
+        merged = merged.merge(predicted().view(qiime2.Metadata))
     assert merged.id_count == 60
+    assert {"age", "site", "prediction"} <= set(merged.columns)
     assert is_page(metadata.visualizers.tabulate(merged))
 
 
@@ -98,7 +107,7 @@ def test_samples_are_filtered_by_predictions():
     kept = feature_table.methods.filter_samples(
         examples.table(),
         metadata=examples.predicted_ages().view(qiime2.Metadata),
-        where=f"age > {float(np.median(predicted))!r}",
+        where=f"prediction > {float(np.median(predicted))!r}",
     ).filtered_table
     expected = predicted.index[predicted > np.median(predicted)]
     assert set(kept.view(biom.Table).ids()) == set(expected)

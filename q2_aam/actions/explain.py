@@ -6,7 +6,7 @@ import qiime2
 import skbio
 from q2_types.feature_data import DNAFASTAFormat
 
-from q2_aam.actions.views import load_model, path_of, reporting
+from q2_aam.actions.views import groups_of, load_model, path_of, reporting
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 
@@ -42,7 +42,7 @@ def importance(
     table: biom.Table,
     model: AAMModelDirectoryFormat,
     sequences: DNAFASTAFormat = None,
-    groups: qiime2.CategoricalMetadataColumn = None,
+    groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     method: str = "occlusion",
     target_class: str = None,  # noqa: RUF013 - QIIME 2 takes no union here
@@ -58,7 +58,7 @@ def importance(
             table,
             load_model(model),
             sequences=path_of(sequences),
-            groups=None if groups is None else groups.to_series(),
+            groups=groups_of(groups),
             missing_samples=missing_samples,
             method=method,
             target_class=target_class,

@@ -7,7 +7,14 @@ from q2_types.feature_data import DNAFASTAFormat
 from q2_types.tree import NewickFormat
 
 from q2_aam.actions.parameters import CLASSIFICATION, PRETRAINING, REGRESSION, takes_options
-from q2_aam.actions.views import load_model, path_of, reporting, save_model, training_inputs
+from q2_aam.actions.views import (
+    classes_of,
+    load_model,
+    path_of,
+    reporting,
+    save_model,
+    training_inputs,
+)
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 
@@ -36,7 +43,7 @@ def pretrain(
 @takes_options(REGRESSION)
 def train_regressor(
     table: biom.Table,
-    metadata: qiime2.NumericMetadataColumn,
+    metadata: qiime2.MetadataColumn,
     encoder: AAMModelDirectoryFormat = None,
     phylogeny: NewickFormat = None,
     sequences: DNAFASTAFormat = None,
@@ -62,7 +69,7 @@ def train_regressor(
 @takes_options(CLASSIFICATION)
 def train_classifier(
     table: biom.Table,
-    metadata: qiime2.CategoricalMetadataColumn,
+    metadata: qiime2.MetadataColumn,
     encoder: AAMModelDirectoryFormat = None,
     phylogeny: NewickFormat = None,
     sequences: DNAFASTAFormat = None,
@@ -76,7 +83,7 @@ def train_classifier(
     with reporting():
         model = api.train_classifier(
             table,
-            metadata.to_series(),
+            classes_of(metadata),
             phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
             **training_inputs(sequences, encoder, reference_ids),

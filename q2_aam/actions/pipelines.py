@@ -23,6 +23,7 @@ from q2_aam.actions.parameters import (
     parameter_types,
     pipeline_takes_options,
 )
+from q2_aam.actions.views import classes_of
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.options.option import OptionError
@@ -48,8 +49,8 @@ def regress_samples(
     parts = _parts(job, _HoldOut(split, test_value, test_fraction), missing_samples)
     made = job.train_and_test(parts, splits.TEST)
     model, (predictions,) = made.model, made.predictions
-    evaluation = job.call("evaluate_regression", predictions, metadata, random_seed=job.seed)
-    scatterplot = job.call("scatterplot", predictions, metadata, "ignore", of=SAMPLE_CLASSIFIER)
+    evaluation = job.call("evaluate_regression", predictions, job.metadata, random_seed=job.seed)
+    scatterplot = _scatterplot(job, predictions)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
     return *start, model, predictions, evaluation, scatterplot, summary
@@ -99,9 +100,9 @@ def cross_validate_regression(
     predictions = job.call("merge_predictions", [each.predictions[0] for each in made])
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed}
-    scores = job.call("score_regression", predictions, metadata, **scored)
-    evaluation = job.call("evaluate_regression", predictions, metadata, **scored)
-    scatterplot = job.call("scatterplot", predictions, metadata, "ignore", of=SAMPLE_CLASSIFIER)
+    scores = job.call("score_regression", predictions, job.metadata, **scored)
+    evaluation = job.call("evaluate_regression", predictions, job.metadata, **scored)
+    scatterplot = _scatterplot(job, predictions)
     summary = job.call("summarize_training", [each.model for each in made])
     return predictions, scores, evaluation, scatterplot, summary
 
@@ -128,7 +129,7 @@ def cross_validate_classification(
     probabilities = job.call("merge_probabilities", list(probabilities))
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed}
-    scores = job.call("score_classification", predictions, probabilities, metadata, **scored)
+    scores = job.call("score_classification", predictions, probabilities, job.metadata, **scored)
     evaluation, confusion = _show_classes(job, predictions, probabilities)
     summary = job.call("summarize_training", [each.model for each in made])
     return predictions, probabilities, scores, evaluation, confusion, summary
@@ -215,8 +216,13 @@ class _Job:
     def values(self, missing_samples: str) -> pd.Series:
         """Return the target of each sample that has one."""
         sample_ids = list(self.table.view(biom.Table).ids())
-        values = with_values(sample_ids, self.metadata.to_series(), missing_samples)
-        return values.astype(str) if self.kind.classes else check_numbers(values)
+        if self.kind.classes:
+            return with_values(sample_ids, classes_of(self.metadata), missing_samples).astype(str)
+        column = self.metadata.to_series()
+        values = check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
+        if not isinstance(self.metadata, qiime2.NumericMetadataColumn):  # as other plugins want it
+            self.metadata = qiime2.NumericMetadataColumn(values.rename_axis("sample-id"))
+        return values
 
     def encoder_of(self, made: "_Made"):
         """Return the encoder that training began with, or the one it learnt from scratch."""
@@ -301,6 +307,10 @@ def _fold_of_each(job: _Job, folds, n_folds: int, missing_samples: str) -> pd.Se
         for name in sorted(set(parts)):
             splits.warn_of_unlearnt_classes(values[parts.index], parts, name)
     return parts.rename_axis("sample-id")
+
+
+def _scatterplot(job: _Job, predictions):
+    return job.call("scatterplot", predictions, job.metadata, "ignore", of=SAMPLE_CLASSIFIER)
 
 
 def _show_classes(job: _Job, predictions, probabilities) -> tuple:

@@ -5,6 +5,8 @@ import pandas as pd
 import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat
 
+from q2_aam.actions.views import classes_of, groups_of
+from q2_aam.core.data.target import PREDICTION
 from q2_aam.types.scores import GROUP, N_SAMPLES
 
 ALL = "all samples"
@@ -15,7 +17,7 @@ def merge_predictions(predictions: PredictionsDirectoryFormat) -> PredictionsDir
     # As text: as numbers, class names such as '01' would not come back. QIIME 2 gives a list of
     # what the annotation says.
     tables = [_read_text(each) for each in predictions]
-    merged = pd.concat([table.set_axis(tables[0].columns, axis=1) for table in tables])
+    merged = pd.concat([table.set_axis([PREDICTION], axis=1) for table in tables])
     _check_once(merged.index)
     directory = PredictionsDirectoryFormat()
     merged.to_csv(str(directory.path / "predictions.tsv"), sep="\t")
@@ -49,16 +51,17 @@ def _check_once(sample_ids: pd.Index) -> None:
 
 def score_regression(
     predictions: pd.Series,
-    metadata: qiime2.NumericMetadataColumn,
-    groups: qiime2.CategoricalMetadataColumn = None,
+    metadata: qiime2.MetadataColumn,
+    groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     random_seed: int = 0,
 ) -> pd.DataFrame:
     """Score predictions of a numeric column."""
-    from q2_aam.core.data.metadata import with_values
+    from q2_aam.core.data.metadata import check_numbers, with_values
     from q2_aam.core.evaluation.scores import regression_scores
 
-    true = with_values(list(predictions.index), metadata.to_series(), missing_samples)
+    ids = list(predictions.index)
+    true = check_numbers(with_values(ids, metadata.to_series(), missing_samples, numeric=True))
 
     def scores_of(ids):
         return regression_scores(true[ids], predictions[ids], random_seed)
@@ -69,8 +72,8 @@ def score_regression(
 def score_classification(
     predictions: pd.Series,
     probabilities: pd.DataFrame,
-    metadata: qiime2.CategoricalMetadataColumn,
-    groups: qiime2.CategoricalMetadataColumn = None,
+    metadata: qiime2.MetadataColumn,
+    groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     random_seed: int = 0,
 ) -> pd.DataFrame:
@@ -79,7 +82,7 @@ def score_classification(
     from q2_aam.core.evaluation.class_names import class_names
     from q2_aam.core.evaluation.scores import classification_scores
 
-    true = with_values(list(predictions.index), metadata.to_series(), missing_samples).astype(str)
+    true = with_values(list(predictions.index), classes_of(metadata), missing_samples).astype(str)
     absent = true.index.difference(probabilities.index)
     if len(absent):
         raise ValueError(
@@ -101,7 +104,7 @@ def score_classification(
 def _groups_of(sample_ids: pd.Index, groups) -> dict[str, pd.Index]:
     if groups is None:
         return {}
-    names = groups.to_series().reindex(sample_ids).dropna()
+    names = groups_of(groups).reindex(sample_ids).dropna()
     return {name: members.index for name, members in names.groupby(names)}
 
 

@@ -5,6 +5,9 @@ import os
 import sys
 from contextlib import contextmanager
 
+import pandas as pd
+import qiime2
+
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
@@ -25,6 +28,38 @@ def training_inputs(sequences, encoder, reference_ids) -> dict:
 def path_of(view) -> str | None:
     """Return the path of a file that may be absent."""
     return None if view is None else str(view)
+
+
+def classes_of(column: qiime2.MetadataColumn) -> pd.Series:
+    """Return the classes of a metadata column.
+
+    Raises
+    ------
+    ValueError
+        If QIIME 2 read the column as numbers: '01' and '1' are then one number, so that the words
+        of the file are lost.
+    """
+    values = column.to_series()
+    if isinstance(column, qiime2.NumericMetadataColumn):
+        found = values.dropna().unique()
+        listed = ", ".join(f"{value:g}" for value in sorted(found)[:3])
+        raise ValueError(
+            f"Metadata column '{column.name}' is numeric ({len(found)} different values, such as "
+            f"{listed}), and classes are expected: to make it categorical, add a line below the "
+            "header of the metadata file that begins with '#q2:types' and has the word "
+            "'categorical' in this column, or predict numbers with a regressor."
+        )
+    return values
+
+
+def groups_of(column: qiime2.MetadataColumn | None) -> pd.Series | None:
+    """Return the names of groups, which may be numbers; None stays None."""
+    if column is None:
+        return None
+    names = column.to_series()
+    if isinstance(column, qiime2.NumericMetadataColumn):
+        names = names.map(lambda value: f"{value:.15g}", na_action="ignore").astype(object)
+    return names
 
 
 def load_model(model):

@@ -3,6 +3,7 @@
 import pandas as pd
 import qiime2
 
+from q2_aam.actions.views import classes_of, groups_of
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 
@@ -17,8 +18,8 @@ def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None
 def evaluate_regression(
     output_dir: str,
     predictions: pd.Series,
-    metadata: qiime2.NumericMetadataColumn,
-    groups: qiime2.CategoricalMetadataColumn = None,
+    metadata: qiime2.MetadataColumn,
+    groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     random_seed: int = 0,
     intervals: pd.DataFrame = None,
@@ -26,9 +27,13 @@ def evaluate_regression(
     """Compare predicted with true values of a numeric column."""
     from q2_aam.pages import frame, regression
 
-    by_group = None if groups is None else groups.to_series()
     page = regression.page(
-        predictions, metadata.to_series(), by_group, missing_samples, random_seed, intervals
+        predictions,
+        metadata.to_series(),
+        groups_of(groups),
+        missing_samples,
+        random_seed,
+        intervals,
     )
     frame.write(page, output_dir)
 
@@ -37,7 +42,7 @@ def evaluate_classification(
     output_dir: str,
     predictions: pd.Series,
     probabilities: pd.DataFrame,
-    metadata: qiime2.CategoricalMetadataColumn,
+    metadata: qiime2.MetadataColumn,
     missing_samples: str = "error",
     random_seed: int = 0,
 ) -> None:
@@ -45,6 +50,6 @@ def evaluate_classification(
     from q2_aam.pages import classification, frame
 
     page = classification.page(
-        predictions, probabilities, metadata.to_series(), missing_samples, random_seed
+        predictions, probabilities, classes_of(metadata), missing_samples, random_seed
     )
     frame.write(page, output_dir)

@@ -21,6 +21,7 @@ from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import SampleTable, sample_table, warn_of_other_lengths
 from q2_aam.core.data.sequences import Sequences, read_sequences
+from q2_aam.core.data.target import PREDICTION
 from q2_aam.core.explain import embeddings
 from q2_aam.core.explain.importance import (
     Importance,
@@ -152,8 +153,9 @@ def _train(
 ) -> TrainedModel:
     settings = settings_of(kind, options, encoder)
     samples = sample_table(table, sequences, settings.model.max_bp)
-    values = with_values(samples.sample_ids, column, missing_samples)
-    values = check_numbers(values) if kind == REGRESSOR else values.astype(str)
+    numeric = kind == REGRESSOR
+    values = with_values(samples.sample_ids, column, missing_samples, numeric=numeric)
+    values = check_numbers(values) if numeric else values.astype(str)
     tree = None if phylogeny is None else str(phylogeny)
     samples = drop_missing_features(samples.select(values.index), tree, settings)
     inputs = RunInput(kind, settings, samples, values, tree, encoder, reference_ids)
@@ -178,14 +180,14 @@ def predict_regression(
     Returns
     -------
     pandas.Series
-        Predictions by sample id, in the units of the column; named like the column. Samples
-        without reads are left out, with a warning.
+        Predictions by sample id, in the units of the column; named 'prediction'. Samples without
+        reads are left out, with a warning.
     """
     _check_kind(model, REGRESSOR, "predict-classification")
     samples = samples_for(model, table, sequences)
     learnt = inference.predict(module_of(model, device), samples, model.spec.data).numpy()[:, 0]
     values = model.spec.target.to_units(learnt)
-    return pd.Series(values, index=_ids(samples), name=model.spec.target.column)
+    return pd.Series(values, index=_ids(samples), name=PREDICTION)
 
 
 def predict_quantiles(
@@ -232,7 +234,7 @@ def predict_classification(
     Returns
     -------
     predictions : pandas.Series
-        The most probable class by sample id; named like the column.
+        The most probable class by sample id; named 'prediction'.
     probabilities : pandas.DataFrame
         A column for each class. Rows sum to one.
     """
@@ -243,9 +245,7 @@ def predict_classification(
     likely /= likely.sum(dim=1, keepdim=True)
     probabilities = pd.DataFrame(likely.numpy(), index=_ids(samples), columns=classes)
     best = probabilities.to_numpy().argmax(axis=1)
-    predictions = pd.Series(
-        [classes[i] for i in best], index=_ids(samples), name=model.spec.target.column
-    )
+    predictions = pd.Series([classes[i] for i in best], index=_ids(samples), name=PREDICTION)
     return predictions, probabilities
 
 

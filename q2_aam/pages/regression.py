@@ -53,7 +53,7 @@ def page(
         If predictions or values are no finite numbers, samples lack values and may not, or
         samples have no intervals.
     """
-    true = check_numbers(samples.true_values(predictions, column, missing))
+    true = check_numbers(samples.true_values(predictions, column, missing, numeric=True))
     predicted = _numeric(predictions).loc[true.index]
     table = pd.DataFrame({"true": true, "predicted": predicted})
     table["residual"] = table["predicted"] - table["true"]

@@ -11,7 +11,9 @@ MAX_POINTS = 2000
 FEW_SAMPLES = 20
 
 
-def true_values(predictions: pd.Series, column: pd.Series, missing_samples: str) -> pd.Series:
+def true_values(
+    predictions: pd.Series, column: pd.Series, missing_samples: str, *, numeric: bool = False
+) -> pd.Series:
     """Return the true values of the predicted samples, in their order.
 
     Raises
@@ -25,7 +27,7 @@ def true_values(predictions: pd.Series, column: pd.Series, missing_samples: str)
             f"The predictions have sample '{twice}' more than once; evaluate one prediction a "
             "sample."
         )
-    return with_values(list(predictions.index), column, missing_samples)
+    return with_values(list(predictions.index), column, missing_samples, numeric=numeric)
 
 
 def notes_on(n_predicted: int, n_true: int) -> list[str]:

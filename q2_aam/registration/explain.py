@@ -5,7 +5,7 @@ from q2_types.distance_matrix import DistanceMatrix
 from q2_types.feature_data import FeatureData, Sequence
 from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.sample_data import SampleData
-from qiime2.plugin import Categorical, Choices, Int, MetadataColumn, Range, Str
+from qiime2.plugin import Choices, Int, Range, Str
 
 from q2_aam.actions import explain
 from q2_aam.actions.parameters import (
@@ -14,7 +14,13 @@ from q2_aam.actions.parameters import (
     prediction_help,
     prediction_types,
 )
-from q2_aam.registration.shared import ANY_MODEL, NEW_TABLE_HELP, SEQUENCES_HELP, citations
+from q2_aam.registration.shared import (
+    ANY_COLUMN,
+    ANY_MODEL,
+    NEW_TABLE_HELP,
+    SEQUENCES_HELP,
+    citations,
+)
 from q2_aam.types.embeddings import AAMEffect, AAMEmbedding
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceRegressor
 
@@ -95,7 +101,7 @@ def _register_importance(plugin):
             "sequences": FeatureData[Sequence],
         },
         parameters={
-            "groups": MetadataColumn[Categorical],
+            "groups": ANY_COLUMN,
             "missing_samples": MISSING_SAMPLES,
             "method": Str % Choices("occlusion", "integrated-gradients"),
             "target_class": Str,

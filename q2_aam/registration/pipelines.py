@@ -6,11 +6,8 @@ from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.sample_data import SampleData
 from q2_types.tree import Phylogeny, Rooted
 from qiime2.plugin import (
-    Categorical,
     Float,
     Int,
-    MetadataColumn,
-    Numeric,
     Range,
     Str,
     Visualization,
@@ -26,7 +23,13 @@ from q2_aam.actions.parameters import (
     parameter_types,
 )
 from q2_aam.actions.splits import MOST_FOLDS
-from q2_aam.registration.shared import ANY_MODEL, SEQUENCES_HELP, TABLE_HELP
+from q2_aam.registration.shared import (
+    ANY_COLUMN,
+    ANY_MODEL,
+    CATEGORICAL_HELP,
+    SEQUENCES_HELP,
+    TABLE_HELP,
+)
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
 from q2_aam.types.scores import AAMScores
 
@@ -44,7 +47,7 @@ INPUT_HELP = {
     "sequences": SEQUENCES_HELP,
 }
 SPLIT = {
-    "split": MetadataColumn[Categorical | Numeric],
+    "split": ANY_COLUMN,
     "test_value": Str,
     "test_fraction": Float % Range(0.01, 0.9, inclusive_end=True),
 }
@@ -58,7 +61,7 @@ SPLIT_HELP = {
     "samples, to choose the best epoch.",
 }
 FOLDS = {
-    "folds": MetadataColumn[Categorical | Numeric],
+    "folds": ANY_COLUMN,
     "n_folds": Int % Range(2, MOST_FOLDS, inclusive_end=True),
 }
 FOLDS_HELP = {
@@ -93,15 +96,15 @@ def register(plugin):
 class _Target:
     """What the registrations of pipelines for numbers and for classes differ in."""
 
-    def __init__(self, column, kind, model, predictions, configs, what, picture):
-        self.column, self.kind, self.configs, self.what = column, kind, configs, what
+    def __init__(self, kind, model, predictions, configs, what, picture, hint=""):
+        self.kind, self.configs, self.what, self.hint = kind, configs, what, hint
         self.model = (model, AAMModel[kind])
         self.predictions, self.picture = predictions, picture
 
     def signature(self, own, own_help):
         """Return what is registered of the inputs and parameters."""
-        parameters = {"metadata": self.column, **own, "missing_samples": MISSING_SAMPLES}
-        described = {"metadata": f"The column to predict: {self.what}.", **own_help}
+        parameters = {"metadata": ANY_COLUMN, **own, "missing_samples": MISSING_SAMPLES}
+        described = {"metadata": f"The column to predict: {self.what}.{self.hint}", **own_help}
         return {
             "inputs": INPUTS,
             "parameters": parameters | parameter_types(self.configs),
@@ -115,7 +118,6 @@ class _Target:
 
 PREDICTIONS_HELP = "A prediction for each held-out sample."
 NUMBER = _Target(
-    MetadataColumn[Numeric],
     SequenceRegressor,
     "regressor",
     {"predictions": (SampleData[RegressorPredictions], PREDICTIONS_HELP)},
@@ -124,7 +126,6 @@ NUMBER = _Target(
     SCATTERPLOT,
 )
 CLASS = _Target(
-    MetadataColumn[Categorical],
     SequenceClassifier,
     "classifier",
     {
@@ -137,6 +138,7 @@ CLASS = _Target(
     CLASSIFICATION_PIPELINE,
     "classes, such as body sites",
     CONFUSION,
+    f" {CATEGORICAL_HELP}",
 )
 
 

@@ -2,12 +2,12 @@
 
 from q2_sample_classifier import ClassifierPredictions, Probabilities, RegressorPredictions
 from q2_types.sample_data import SampleData
-from qiime2.plugin import Categorical, List, MetadataColumn, TypeMatch
+from qiime2.plugin import List, TypeMatch
 
 from q2_aam.actions import scoring
 from q2_aam.actions.parameters import MISSING_SAMPLES
 from q2_aam.registration.pipelines import CLASS, NUMBER
-from q2_aam.registration.shared import MISSING_PREDICTED_HELP, SEED, SEED_HELP
+from q2_aam.registration.shared import ANY_COLUMN, MISSING_PREDICTED_HELP, SEED, SEED_HELP
 from q2_aam.types.scores import AAMScores
 
 
@@ -19,7 +19,7 @@ def register(plugin):
 
 def _register_scoring(plugin):
     shared = {
-        "groups": MetadataColumn[Categorical],
+        "groups": ANY_COLUMN,
         "missing_samples": MISSING_SAMPLES,
         "random_seed": SEED,
     }
@@ -30,7 +30,7 @@ def _register_scoring(plugin):
         plugin.methods.register_function(
             function=function,
             inputs={name: kind for name, (kind, _) in target.predictions.items()},
-            parameters={"metadata": target.column, **shared},
+            parameters={"metadata": ANY_COLUMN, **shared},
             outputs=[("scores", AAMScores)],
             input_descriptions={
                 "predictions": "Predictions of samples that were not used in training.",

@@ -1,12 +1,14 @@
 """Types and help texts that the registrations of several actions share."""
 
-from qiime2.plugin import Citations, Int, Range
+from qiime2.plugin import Categorical, Citations, Int, MetadataColumn, Numeric, Range
 
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
 
 citations = Citations.load("citations.bib", package="q2_aam")
 
 ANY_MODEL = AAMModel[SequenceEncoder | SequenceRegressor | SequenceClassifier]
+ANY_COLUMN = MetadataColumn[Categorical | Numeric]
+"""QIIME 2 refuses a column of another kind than an action takes before the action can say why."""
 SEED = Int % Range(0, 2**31 - 1, inclusive_end=True)
 
 TABLE_HELP = "Counts of ASVs (or other features) in samples. Raw counts, not relative abundances."
@@ -17,8 +19,12 @@ SEQUENCES_HELP = (
 )
 PHYLOGENY_HELP = "Rooted tree with branch lengths. Its tips are the features of the table."
 MISSING_PREDICTED_HELP = (
-    "What to do if predicted samples are not in the metadata or have no value: stop (error), or "
-    "leave these samples out (ignore)."
+    "What to do if predicted samples are not in the metadata, have no value, or have a word for a "
+    "missing value, such as 'not applicable': stop (error), or leave these samples out (ignore)."
+)
+CATEGORICAL_HELP = (
+    "To make a column of numbers, such as 0 and 1, categorical, add a line to the metadata file "
+    "that begins with '#q2:types' and has the word 'categorical' in this column."
 )
 SEED_HELP = (
     "Seed of the random draws: the bootstrap, and the choice of points if a chart cannot show all."

@@ -3,7 +3,7 @@
 from q2_types.feature_data import FeatureData, Sequence
 from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.tree import Phylogeny, Rooted
-from qiime2.plugin import Categorical, Metadata, MetadataColumn, Numeric
+from qiime2.plugin import Metadata
 
 from q2_aam.actions import methods
 from q2_aam.actions.parameters import (
@@ -16,7 +16,9 @@ from q2_aam.actions.parameters import (
     parameter_types,
 )
 from q2_aam.registration.shared import (
+    ANY_COLUMN,
     ANY_MODEL,
+    CATEGORICAL_HELP,
     PHYLOGENY_HELP,
     SEQUENCES_HELP,
     TABLE_HELP,
@@ -49,7 +51,6 @@ def register(plugin):
     _register_training(
         plugin,
         methods.train_regressor,
-        Numeric,
         SequenceRegressor,
         REGRESSION,
         "regressor",
@@ -60,7 +61,6 @@ def register(plugin):
     _register_training(
         plugin,
         methods.train_classifier,
-        Categorical,
         SequenceClassifier,
         CLASSIFICATION,
         "classifier",
@@ -103,7 +103,7 @@ def _register_pretraining(plugin):
     )
 
 
-def _register_training(plugin, function, column, kind, configs, output, name, description):
+def _register_training(plugin, function, kind, configs, output, name, description):
     """Register one of the two training actions, which differ in the column they learn."""
     plugin.methods.register_function(
         function=function,
@@ -114,7 +114,7 @@ def _register_training(plugin, function, column, kind, configs, output, name, de
             "sequences": FeatureData[Sequence],
         },
         parameters={
-            "metadata": MetadataColumn[column],
+            "metadata": ANY_COLUMN,
             "reference_ids": Metadata,
             "missing_samples": MISSING_SAMPLES,
             **parameter_types(configs),
@@ -129,7 +129,9 @@ def _register_training(plugin, function, column, kind, configs, output, name, de
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={
-            "metadata": "The column to predict.",
+            "metadata": "The column to predict: numbers."
+            if kind is SequenceRegressor
+            else f"The column to predict: classes. {CATEGORICAL_HELP}",
             "reference_ids": REFERENCES_HELP,
             "missing_samples": MISSING_SAMPLES_HELP,
             **parameter_help(configs),

@@ -2,11 +2,17 @@
 
 from q2_sample_classifier import ClassifierPredictions, Probabilities, RegressorPredictions
 from q2_types.sample_data import SampleData
-from qiime2.plugin import Categorical, List, MetadataColumn, Numeric
+from qiime2.plugin import List
 
 from q2_aam.actions import visualizers
 from q2_aam.actions.parameters import MISSING_SAMPLES
-from q2_aam.registration.shared import ANY_MODEL, MISSING_PREDICTED_HELP, SEED, SEED_HELP
+from q2_aam.registration.shared import (
+    ANY_COLUMN,
+    ANY_MODEL,
+    MISSING_PREDICTED_HELP,
+    SEED,
+    SEED_HELP,
+)
 from q2_aam.types.intervals import AAMIntervals
 
 BOOTSTRAP_HELP = "Every score has a 95% interval from a bootstrap of the samples."
@@ -46,8 +52,8 @@ def _register_regression(plugin):
             "intervals": SampleData[AAMIntervals],
         },
         parameters={
-            "metadata": MetadataColumn[Numeric],
-            "groups": MetadataColumn[Categorical],
+            "metadata": ANY_COLUMN,
+            "groups": ANY_COLUMN,
             "missing_samples": MISSING_SAMPLES,
             "random_seed": SEED,
         },
@@ -82,7 +88,7 @@ def _register_classification(plugin):
             "probabilities": SampleData[Probabilities],
         },
         parameters={
-            "metadata": MetadataColumn[Categorical],
+            "metadata": ANY_COLUMN,
             "missing_samples": MISSING_SAMPLES,
             "random_seed": SEED,
         },

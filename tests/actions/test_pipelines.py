@@ -240,6 +240,20 @@ def test_samples_without_values(missing, table, simulated):
     assert used == set(frame.index[2:])
 
 
+def test_numbers_among_words_reach_other_plugins_as_numbers(table, simulated):
+    values = simulated.metadata["age"].astype(str)
+    values.iloc[:3] = "not collected"
+    age = qiime2.CategoricalMetadataColumn(values)
+    for pipeline in (pipelines.regress_samples, pipelines.cross_validate_regression):
+        ctx = Recorder()
+        pipeline(ctx, table, age, missing_samples="ignore")
+        used = set().union(*(kept(call) for call in ctx.named("filter_samples")))
+        assert used == set(values.index[3:])
+        (scatterplot,) = ctx.named("scatterplot")
+        assert isinstance(scatterplot["truth"], qiime2.NumericMetadataColumn)
+        assert set(scatterplot["truth"].ids) == used
+
+
 # ---- what comes out ----------------------------------------------------------------------------
 
 

@@ -279,7 +279,7 @@ def test_predictions_are_in_the_units_of_the_column(simulated, options, encoder,
         **{**options, "epochs": 1},
     )
     predicted = api.predict_regression(simulated.table, made)
-    assert predicted.name == "age"
+    assert predicted.name == "prediction"
     assert list(predicted.index) == list(simulated.table.ids())
     if transform != "none":
         assert 5_000 < predicted.mean() < 150_000

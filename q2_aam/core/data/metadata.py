@@ -1,18 +1,26 @@
 """A metadata column beside a table: which samples have both (torch-free)."""
 
+import difflib
 import logging
+import re
 
 import numpy as np
 import pandas as pd
+
+from q2_aam.core.data.missing_words import are_missing, may_be_missing
 
 log = logging.getLogger(__name__)
 
 FEW_SAMPLES, FEW_OF_A_CLASS = 50, 10
 LARGEST = 1e150
 """Beyond it, a square is no longer a finite number, and so is no variance."""
+MOST_COMPARED = 1000
+"""Sample ids of the metadata among which one like an id of the table is looked for."""
 
 
-def with_values(sample_ids, column: pd.Series, missing_samples: str) -> pd.Series:
+def with_values(
+    sample_ids, column: pd.Series, missing_samples: str, *, numeric: bool = False
+) -> pd.Series:
     """Return the column's values of the samples that have one, in the order of the table.
 
     Parameters
@@ -20,14 +28,18 @@ def with_values(sample_ids, column: pd.Series, missing_samples: str) -> pd.Serie
     sample_ids : sequence of str
         Samples of the table.
     column : pandas.Series
-        Values by sample id; missing ones are NaN or None.
+        Values by sample id; missing ones are NaN or None, or words such as 'not applicable'
+        (`missing_words`).
     missing_samples : {'error', 'ignore'}
         What to do when samples of the table have no value.
+    numeric : bool
+        Whether numbers are expected, so that more words stand for a missing one.
 
     Raises
     ------
     ValueError
-        If samples lack values and 'error' is chosen, or none has one, or an id occurs twice.
+        If samples lack values and 'error' is chosen, or none has one, or an id occurs twice, or
+        the metadata are of other samples.
     """
     if not column.index.is_unique:
         twice = column.index[column.index.duplicated()][0]
@@ -35,32 +47,103 @@ def with_values(sample_ids, column: pd.Series, missing_samples: str) -> pd.Serie
     known = set(column.index)
     absent = [name for name in sample_ids if name not in known]
     values = column.reindex([name for name in sample_ids if name in known])
-    empty = list(values.index[values.isna()])
+    if len(values) == 0:
+        raise ValueError(_none_agrees(sample_ids, column))
     others = len(known - set(sample_ids))
     if others:
         log.info("%d samples of the metadata are not in the table.", others)
-    _report(absent, "are not in the metadata", len(sample_ids), column.name, missing_samples)
-    _report(empty, "have no value", len(sample_ids), column.name, missing_samples)
+    n, ignore = len(sample_ids), missing_samples == "ignore"
+    _report(absent, "are not in the metadata", n, column.name, ignore, _alike(absent, column))
+    _report(list(values.index[values.isna()]), "have no value", n, column.name, ignore)
     values = values.dropna()
+    are_words = are_missing(values, numeric=numeric)
+    if are_words.any():
+        _report_words(values[are_words], n, ignore, numeric)
+        values = values[~are_words]
     if values.empty:
         raise ValueError(
-            f"None of the table's {len(sample_ids)} samples, such as '{sample_ids[0]}', has a "
-            f"value in metadata column '{column.name}'; check that the sample ids are the same."
+            f"None of the table's {n} samples, such as '{sample_ids[0]}', has a value in metadata "
+            f"column '{column.name}'; choose another column, or give more of the metadata."
         )
+    if not numeric:
+        _warn_of_words(values)
     return values
 
 
-def _report(names, what, n_samples, column, missing_samples):
+def _report(names, what, n_samples, column, ignore, hint=""):
     if not names:
         return
     listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     said = f"{len(names)} of the table's {n_samples} samples {what} (column '{column}'): {listed}"
-    if missing_samples == "error":
+    if not ignore:
         raise ValueError(
-            f"{said}. Filter the table, or leave such samples out with missing_samples 'ignore' "
-            "(--p-missing-samples ignore)."
+            f"{said}{hint}. Filter the table, or leave such samples out with missing_samples "
+            "'ignore' (--p-missing-samples ignore)."
         )
-    log.warning("%s. They are left out.", said)
+    log.warning("%s%s. They are left out.", said, hint)
+
+
+def _none_agrees(sample_ids, column) -> str:
+    first, ids = sample_ids[0], list(column.index[:MOST_COMPARED])
+    nearest = difflib.get_close_matches(first, ids, n=1, cutoff=0.0)
+    has = f"such as '{nearest[0]}'" if nearest else "none"
+    return (
+        f"None of the sample ids agree (column '{column.name}'): of {len(sample_ids)} samples, "
+        f"the table has such as '{first}', and of {len(column)}, the metadata has {has}. Give the "
+        "metadata of this table, or write the ids in the same way."
+    )
+
+
+def _alike(absent, column) -> str:
+    """Name a sample of the metadata whose id differs in case and punctuation only."""
+
+    def plain(name):
+        return re.sub(r"[\W_]+", "", str(name).casefold())
+
+    if absent:
+        of = {plain(name): name for name in column.index}
+        for name in absent:
+            if plain(name) in of:
+                return f" (the metadata has '{of[plain(name)]}', the table '{name}')"
+    return ""
+
+
+def _report_words(words: pd.Series, n_samples: int, ignore: bool, numeric: bool) -> None:
+    """Tell of words for a missing value, or refuse them."""
+    said = (
+        f"{len(words)} of the table's {n_samples} samples have a word for a missing value (column "
+        f"'{words.name}'): {counted(words)}, such as for sample '{words.index[0]}'"
+    )
+    if ignore:
+        log.warning("%s. They are left out.", said)
+        return
+    way_out = (
+        "So that QIIME 2 reads the column as numbers, empty these cells, or write INSDC:missing "
+        "for the column in a line '#q2:missing' of the metadata"
+        if numeric
+        else "If a word is meant as a value, write it in another way"
+    )
+    raise ValueError(
+        f"{said}. Leave such samples out with missing_samples 'ignore' (--p-missing-samples "
+        f"ignore). {way_out}."
+    )
+
+
+def _warn_of_words(values: pd.Series) -> None:
+    words = values[may_be_missing(values)]
+    if len(words):
+        log.warning(
+            "%d samples have a word in column '%s' that may stand for a missing value: %s. It is "
+            "taken for a value; if it is none, empty these cells.",
+            len(words), words.name, counted(words),
+        )  # fmt: skip
+
+
+def counted(values: pd.Series) -> str:
+    """List the commonest of some values, with how often each occurs."""
+    sizes = values.value_counts()
+    listed = ", ".join(f"'{str(name)[:40]}' ({n})" for name, n in sizes.head(4).items())
+    return listed + (", …" if len(sizes) > 4 else "")
 
 
 def check_numbers(values: pd.Series) -> pd.Series:
@@ -77,8 +160,8 @@ def check_numbers(values: pd.Series) -> pd.Series:
         name = values.index[wrong][0]
         raise ValueError(
             f"Metadata column '{values.name}' has {int(wrong.sum())} values that are not finite "
-            f"numbers, such as '{values[name]}' for sample '{name}'; correct or empty them, or "
-            "train a classifier instead."
+            f"numbers, such as '{str(values[name])[:40]}' for sample '{name}' (in all: "
+            f"{counted(values[wrong])}); correct or empty them, or train a classifier instead."
         )
     if (numbers.abs() > LARGEST).any():
         raise ValueError(

@@ -13,6 +13,8 @@ TRANSFORMS = option_infos(RegressionConfig)["target_transform"].choices
 MAX_LEARNT = 1e15
 """Largest value to learn, far below the root of what single precision holds (3e38)."""
 MAX_NAME = 1000
+PREDICTION = "prediction"
+"""Name of predictions. Under the name of the column, they could not stand beside it in a table."""
 MAX_CLASSES, MAX_TEXT = 50_000, 300_000
 """Number of classes and characters of all together, so that a model's config.json stays small."""
 

@@ -3,15 +3,18 @@
 Shapes: F features, E branches.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from q2_aam.core.data.feature_names import OtherForms, forms, is_sum, shorten
 from q2_aam.core.phylogeny.newick import Newick, read_newick
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ class BranchTable:
         ----------
         path : path
             Rooted tree; every branch but the root's has a length. Names may be quoted or
-            percent-encoded.
+            percent-encoded, or those of the features in another form (`feature_names`).
         feature_ids : sequence of str
         prune : bool
             Keep only branches that lead to these features, and join those without a fork between
@@ -76,7 +79,7 @@ class BranchTable:
 def missing_features(path: str | Path, feature_ids: Sequence[str]) -> list[str]:
     """Return those of the features that are not tips of the tree, in their order."""
     found = _Tips.of(_read(path, feature_ids)).find(feature_ids)
-    return [name for name, tip in zip(feature_ids, found, strict=True) if tip is None]
+    return [name for name, tips in zip(feature_ids, found, strict=True) if not tips]
 
 
 def pruned_newick(path: str | Path, feature_ids: Sequence[str]) -> str:
@@ -117,22 +120,30 @@ def pruned_newick(path: str | Path, feature_ids: Sequence[str]) -> str:
     return "".join(parts)
 
 
+def another_tip(path: str | Path, feature_ids: Sequence[str]) -> str:
+    """Return the name of a tip that is none of these features; empty if there is none."""
+    return shorten(_read(path, feature_ids).other)
+
+
 def _read(path, feature_ids) -> Newick:
     """Read the names of those tips only that may be features."""
-    ids = set(feature_ids)
-    return read_newick(path, lambda name: name in ids or _decoded(name) in ids)
+    known = {form for name in feature_ids for form in forms(name)}
+    has_sums = any(is_sum(form) for name in feature_ids for form in forms(name, sums=False)[:1])
+    known.update(feature_ids)
 
+    def wanted(name: str) -> bool:
+        if name in known or name.isdigit():
+            return name in known
+        return not known.isdisjoint(forms(name, sums=has_sums))
 
-def _decoded(name: str) -> str:
-    return unquote(name) if "%" in name else name
+    return read_newick(path, wanted)
 
 
 @dataclass(frozen=True, eq=False)
 class _Tips:
-    """Tips of a tree by their names, and by their names decoded from percent signs."""
+    """Tips of a tree by their names, and the names that several tips have."""
 
     nodes: dict[str, int]
-    decoded: dict[str, str]
     double: set[str]
 
     @classmethod
@@ -142,39 +153,62 @@ class _Tips:
         for name, node in zip(newick.names, newick.nodes.tolist(), strict=True):
             if nodes.setdefault(name, node) != node:
                 double.add(name)
-        decoded: dict[str, str] = {}
-        for name in nodes:
-            plain = _decoded(name)
-            if plain != name and decoded.setdefault(plain, name) != name:
-                double.add(decoded[plain])
-        return cls(nodes, decoded, double)
+        return cls(nodes, double)
 
-    def find(self, feature_ids: Sequence[str]) -> list[str | None]:
-        """Return how each feature is called in the tree, or None if it is not there."""
+    def find(self, feature_ids: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return how each feature is called in the tree: once, or never, or at several tips."""
+        if all(name in self.nodes for name in feature_ids):
+            return [self._as_written(name) for name in feature_ids]
         wanted = set(feature_ids)  # a tip that is one feature as written is no other decoded
-        free = {plain: name for plain, name in self.decoded.items() if name not in wanted}
-        return [name if name in self.nodes else free.get(name) for name in feature_ids]
+        free = OtherForms((name, None) for name in self.nodes if name not in wanted)
+        taken: set[str] = set()
+        found = []
+        for feature in feature_ids:
+            if feature in self.nodes:
+                found.append(self._as_written(feature))
+                continue
+            names = tuple(n for name in free.find(feature) for n in self._as_written(name))
+            found.append(tuple(name for name in names if name not in taken))
+            taken.update(names)
+        return found
+
+    def _as_written(self, name: str) -> tuple[str, ...]:
+        return (name, name) if name in self.double else (name,)
+
+
+def _tell_of_other_forms(feature_ids, names) -> None:
+    """Tell of features that the tree calls in another form."""
+    other = [(f, name) for f, (name,) in zip(feature_ids, names, strict=True) if f != name]
+    if other:
+        log.info(
+            "%d of %d tips of the phylogeny are named in another form than the features, such as "
+            "'%s' for '%s': they are taken for the same.",
+            len(other), len(names), shorten(other[0][1]), shorten(other[0][0]),
+        )  # fmt: skip
 
 
 def _match_tips(newick: Newick, feature_ids) -> list[int]:
     """Return the tip of each feature."""
     tips = _Tips.of(newick)
     names = tips.find(feature_ids)
-    missing = [f for f, name in zip(feature_ids, names, strict=True) if name is None]
+    missing = [f for f, found in zip(feature_ids, names, strict=True) if not found]
     if missing:
+        tip = f" (a tip is called '{shorten(newick.other)}')" if newick.other else ""
         raise ValueError(
             f"{len(missing)} of {len(feature_ids)} features of the table are not among the "
-            f"{newick.n_tips} tips of the phylogeny, such as '{missing[0]}'; give the phylogeny "
-            "of this table (fragment insertion adds features to a tree), filter the table, or "
-            "leave such features out with missing_features 'drop' (--p-missing-features drop)."
+            f"{newick.n_tips} tips of the phylogeny, such as '{shorten(missing[0])}'{tip}; give "
+            "the phylogeny of this table (fragment insertion adds features to a tree), filter the "
+            "table, or leave such features out with missing_features 'drop' (--p-missing-features "
+            "drop)."
         )
-    double = [f for f, name in zip(feature_ids, names, strict=True) if name in tips.double]
+    double = [f for f, found in zip(feature_ids, names, strict=True) if len(found) > 1]
     if double:
         raise ValueError(
             f"{len(double)} features occur at several tips of the phylogeny, such as "
             f"'{double[0]}'; each feature must be one tip, so rename or remove the others."
         )
-    return [tips.nodes[name] for name in names]
+    _tell_of_other_forms(feature_ids, names)
+    return [tips.nodes[name] for (name,) in names]
 
 
 def _branches_above(tree, names: list[str]) -> tuple:

@@ -23,6 +23,8 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x12]")
 _ALONE = rb"(?![^\s:,();\[])"
 _COMMENT_OR_QUOTED = re.compile(
     rb"\[[^\]]*\]|"
+    # What vsearch adds to a name; other programs do not quote it.
+    rb";(?:size|ee|length)=[^\s:,();\[]*(?:;(?=\s*[:,)]))?|"
     rb"'(?<![^\s(),\]]')(?:[^']|'')*'" + _ALONE + rb"|"
     rb"\"(?<![^\s(),\]]\")[^\"]*\"" + _ALONE
 )
@@ -46,12 +48,15 @@ class Newick:
         Names of the tips that were asked for, as the file means them.
     nodes : ndarray of shape (len(names),), int64
         Their places in the tree.
+    other : str
+        Name of a tip that was not asked for; empty if there is none.
     """
 
     tree: bp.BP
     n_tips: int
     names: tuple[str, ...]
     nodes: np.ndarray
+    other: str
 
 
 def read_newick(path: str | Path, wanted: Callable[[str], bool]) -> Newick:
@@ -83,7 +88,7 @@ def read_newick(path: str | Path, wanted: Callable[[str], bool]) -> Newick:
     _check_marks(text)
     _check_tips(text)
     _check_lengths(text)
-    names, kept = _find_tips(text, wanted)
+    names, kept, other = _find_tips(text, wanted)
     tree = bp.parse_newick(_without_names(text, kept))
     if len(tree.B) != 2 * len(text.ends):
         raise ValueError(
@@ -91,7 +96,7 @@ def read_newick(path: str | Path, wanted: Callable[[str], bool]) -> Newick:
             "write it again with a tool that keeps to the Newick format."
         )
     leaves = np.flatnonzero(tree.B[:-1] & ~tree.B[1:].astype(bool))
-    return Newick(tree, len(text.tips), names, leaves[kept])
+    return Newick(tree, len(text.tips), names, leaves[kept], other)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +165,8 @@ def _without_quotes(text: bytes) -> bytes:
         found = match[0]
         if found[:1] == b"[":
             return b""
+        if found[:1] == b";":
+            return found.translate(_HIDE)
         inner = found[1:-1]
         return (inner.replace(b"''", b"'") if found[:1] == b"'" else inner).translate(_HIDE)
 
@@ -246,11 +253,16 @@ def _number(text: bytes) -> float:
         return np.nan
 
 
-def _find_tips(text: _Text, wanted) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the names of the tips asked for, and which of all tips they are."""
-    names = map(_name, text.parts(text.tips))
-    found = [(name, i) for i, name in enumerate(names) if name and wanted(name)]
-    return tuple(name for name, _ in found), np.array([i for _, i in found], dtype=np.int64)
+def _find_tips(text: _Text, wanted) -> tuple[tuple[str, ...], np.ndarray, str]:
+    """Return the names of the tips asked for, which of all tips they are, and another's name."""
+    found, other = [], ""
+    for i, name in enumerate(map(_name, text.parts(text.tips))):
+        if name and wanted(name):
+            found.append((name, i))
+        else:
+            other = other or name
+    kept = np.array([i for _, i in found], dtype=np.int64)
+    return tuple(name for name, _ in found), kept, other
 
 
 def _without_names(text: _Text, kept: np.ndarray) -> str:

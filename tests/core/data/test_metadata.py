@@ -57,7 +57,70 @@ def test_with_values_refuses_missing_samples_and_names_them(samples, values, mes
 
 def test_with_values_refuses_where_no_sample_has_a_value():
     with pytest.raises(ValueError, match=r"None of the table's 1 samples, such as 'a', has a val"):
-        with_values(["a"], column(b=1.0), "ignore")
+        with_values(["a"], column(a=None, b=1.0), "ignore")
+
+
+@pytest.mark.parametrize("missing_samples", ["error", "ignore"])
+def test_with_values_compares_ids_where_none_agrees(missing_samples):
+    said = (
+        r"None of the sample ids agree .*'age'.* of 2 .* such as 'x\.s1', and of 3, .* 's1'\. Give"
+    )
+    with pytest.raises(ValueError, match=said):
+        with_values(["x.s1", "x.s2"], column(a=1.0, s2=3.0, s1=2.0), missing_samples)
+    with pytest.raises(ValueError, match=r"and of 0, the metadata has none"):
+        with_values(["a"], column(), missing_samples)
+
+
+def test_with_values_names_an_id_that_is_written_in_another_way():
+    found = (
+        r"not in the metadata .*: b, s\.1 \(the metadata has 'S_1', the table 's\.1'\)\. Filter"
+    )
+    with pytest.raises(ValueError, match=found):
+        with_values(["a", "b", "s.1"], column(a=1.0, S_1=2.0), "error")
+
+
+WORDS = {"a": "gut", "b": "not applicable", "c": "Missing: Not provided", "d": "missing"}
+
+
+def test_with_values_refuses_words_for_a_missing_value():
+    said = (
+        r"3 of the table's 4 samples have a word for a missing value \(column 'age'\): "
+        r"'not applicable' \(1\), .* such as for sample 'b'\. Leave such samples out .*ignore\)\. "
+        r"If a word is meant as a value"
+    )
+    with pytest.raises(ValueError, match=said):
+        with_values(list("abcd"), column(**WORDS), "error")
+
+
+def test_with_values_leaves_words_for_a_missing_value_out(caplog):
+    assert with_values(list("abcd"), column(**WORDS), "ignore").to_dict() == {"a": "gut"}
+    assert "'missing' (1), such as for sample 'b'. They are left out." in caplog.text
+
+
+def test_with_values_warns_of_words_that_may_be_classes(caplog):
+    values = column(a="gut", b="none", c="unknown", d="none")
+    assert len(with_values(list("abcd"), values, "error")) == 4
+    assert "3 samples have a word in column 'age'" in caplog.text
+    assert "'none' (2), 'unknown' (1). It is taken for a value" in caplog.text
+
+
+def test_with_values_takes_more_words_for_missing_among_numbers(caplog):
+    values = column(a="1.5", b="2", c="NA", d="unknown")
+    with pytest.raises(ValueError, match=r"'NA' \(1\), 'unknown' \(1\).*numbers.*#q2:missing"):
+        with_values(list("abcd"), values, "error", numeric=True)
+    found = with_values(list("abcd"), values, "ignore", numeric=True)
+    assert check_numbers(found).to_dict() == {"a": 1.5, "b": 2.0}
+
+
+def test_with_values_refuses_a_column_of_nothing_but_words():
+    with pytest.raises(ValueError, match=r"None of the table's 1 samples"):
+        with_values(["a"], column(a="not provided"), "ignore")
+
+
+def test_check_numbers_counts_what_is_no_number():
+    said = r"3 values .* such as 'old' .* 'b' \(in all: 'old' \(2\), '5 years' \(1\)\); correct"
+    with pytest.raises(ValueError, match=said):
+        check_numbers(column(a="1", b="old", c="5 years", d="old"))
 
 
 def test_with_values_refuses_an_id_that_occurs_twice():

@@ -1,9 +1,17 @@
 """Phylogenies as users have them, and files that are none."""
 
+import hashlib
+import logging
+
 import numpy as np
 import pytest
 
-from q2_aam.core.phylogeny.branches import BranchTable, missing_features, pruned_newick
+from q2_aam.core.phylogeny.branches import (
+    BranchTable,
+    another_tip,
+    missing_features,
+    pruned_newick,
+)
 from q2_aam.core.phylogeny.newick import read_newick
 
 
@@ -144,7 +152,10 @@ def test_from_newick_names_a_feature_that_is_no_tip(write):
     path = write("((a:1,b:2)inner:3,c:4);")
     with pytest.raises(ValueError, match=r"1 of 2 features .* among the 3 tips .* 'inner'"):
         BranchTable.from_newick(path, ["a", "inner"])
-    with pytest.raises(ValueError, match=r"2 of 2 features .* such as 'x'; give the phylogeny"):
+    with pytest.raises(
+        ValueError,
+        match=r"2 of 2 features .* such as 'x' \(a tip is called 'a'\); give the phylogeny",
+    ):
         BranchTable.from_newick(path, ["x", "y"])
 
 
@@ -203,3 +214,64 @@ def test_read_newick_takes_deep_trees(write):
     newick = read_newick(write(text), lambda name: name == "t7")
     assert newick.names == ("t7",)
     assert np.sum(newick.tree.B) == 2 * n + 1
+
+
+SEQUENCES = ["ACGTTGCA" * 5, "TTGCAACG" * 5, "GGGGTTTT" * 5]
+SUMS = [hashlib.md5(sequence.encode()).hexdigest() for sequence in SEQUENCES]
+SHA1 = [hashlib.sha1(sequence.encode()).hexdigest() for sequence in SEQUENCES]
+
+
+@pytest.mark.parametrize("prune", [True, False])
+@pytest.mark.parametrize(
+    ("features", "tips"),
+    [
+        pytest.param(SEQUENCES, SUMS, id="tips-are-MD5"),
+        pytest.param(SUMS, SEQUENCES, id="features-are-MD5"),
+        pytest.param(SEQUENCES, SHA1, id="tips-are-SHA-1"),
+        pytest.param(SHA1, SEQUENCES, id="features-are-SHA-1"),
+        pytest.param([*SUMS[:2], SHA1[2]], [SUMS[0], *SEQUENCES[1:]], id="mixed"),
+        pytest.param(SUMS, [f"{name};size=123;" for name in SUMS], id="tips-with-sizes"),
+        pytest.param(SUMS, [f"'{name};size=123;'" for name in SUMS], id="quoted-with-sizes"),
+        pytest.param([f"{name};size=123" for name in SUMS], SUMS, id="features-with-sizes"),
+        pytest.param([f"{n};size=1;" for n in SUMS], [f"{n};size=2" for n in SUMS], id="sizes"),
+        pytest.param([s.lower() for s in SEQUENCES], SEQUENCES, id="case"),
+        pytest.param(["f_1", "f_2", "f_3"], ["'f 1'", "'f 2'", "f_3"], id="blanks"),
+        pytest.param(["1;size=4;", "2;size=4;", "3"], ["1", "2", "3"], id="numbers"),
+    ],
+)
+def test_from_newick_finds_tips_in_another_form(write, caplog, features, tips, prune):
+    caplog.set_level(logging.INFO)
+    path = write("(({}:1,{}:2):3,({}:4,x:1):1);".format(*tips))
+    branches = BranchTable.from_newick(path, features, prune=prune)
+    assert list(branches.above @ branches.lengths) == pytest.approx([4, 5, 5])
+    assert branches.feature_ids == tuple(features)
+    assert "tips of the phylogeny are named in another form than the features" in caplog.text
+    assert missing_features(path, features) == []
+    assert pruned_newick(path, features) == "((f0:1.0,f1:2.0):3.0,f2:5.0);"
+
+
+def test_from_newick_prefers_names_as_written(write, caplog):
+    caplog.set_level(logging.INFO)
+    path = write(f"(({SUMS[0]}:1,{SEQUENCES[0]}:2):3,a:4);")
+    branches = BranchTable.from_newick(path, [SEQUENCES[0], SUMS[0]])
+    assert list(branches.above @ branches.lengths) == [5, 4]
+    assert not caplog.messages
+
+
+def test_from_newick_takes_a_tip_in_another_form_for_one_feature_only(write):
+    path = write(f"('{SUMS[0]};size=2;':1,a:4);")
+    assert missing_features(path, [SEQUENCES[0], SUMS[0], "a"]) == [SUMS[0]]
+
+
+def test_from_newick_refuses_two_tips_in_other_forms(write):
+    path = write(f"({SUMS[0]};size=2;:1,{SUMS[0]};size=3;:1,b:2);")
+    with pytest.raises(ValueError, match=rf"1 features occur at several tips .* '{SUMS[0]}'"):
+        BranchTable.from_newick(path, [SUMS[0]])
+
+
+def test_from_newick_names_a_tip_beside_a_feature_that_is_none(write):
+    path = write(f"(({SUMS[0]}:1,b:2):3,c:4);")
+    with pytest.raises(ValueError, match=r"such as 'GGGG.*' \(a tip is called 'b'\); give"):
+        BranchTable.from_newick(path, [SEQUENCES[0], SEQUENCES[2]])
+    assert another_tip(path, ["b", SEQUENCES[0]]) == "c"
+    assert another_tip(path, ["b", "c", SUMS[0]]) == ""

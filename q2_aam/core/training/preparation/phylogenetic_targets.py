@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from q2_aam.core.data.feature_names import shorten
 from q2_aam.core.data.mini_batches import References
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.options.config import Settings
-from q2_aam.core.phylogeny.branches import BranchTable, missing_features
+from q2_aam.core.phylogeny.branches import BranchTable, another_tip, missing_features
 from q2_aam.core.phylogeny.unifrac import UniFracTargets, pairwise_matrix
 from q2_aam.core.training.objective.unifrac_prediction import (
     DiversityComparison,
@@ -96,8 +97,9 @@ def drop_missing_features(table: SampleTable, tree: str | None, settings: Settin
     missing = missing_features(tree, table.feature_ids)
     if len(missing) == len(table.feature_ids):
         raise ValueError(
-            f"None of the table's {len(missing)} features, such as '{missing[0]}', is a tip of "
-            "the phylogeny; give the phylogeny of this table."
+            f"None of the table's {len(missing)} features, such as '{shorten(missing[0])}', is a "
+            f"tip of the phylogeny (a tip is called '{another_tip(tree, missing)}'); give the "
+            "phylogeny of this table."
         )
     if missing:
         log.warning(

@@ -1,0 +1,223 @@
+"""Columns, names and predictions as real studies have them, through the actions."""
+
+import hashlib
+from pathlib import Path
+
+import biom
+import numpy as np
+import pandas as pd
+import pytest
+import qiime2
+from q2_types.feature_data import DNAFASTAFormat
+from q2_types.tree import NewickFormat
+from qiime2.plugins import aam
+
+from q2_aam.core.artifact import storage
+from q2_aam.types.models import AAMModelDirectoryFormat
+
+QUICK = {
+    "embedding_dim": 8,
+    "attention_heads": 2,
+    "attention_layers": 1,
+    "epochs": 1,
+    "rarefy_depth": 100,
+    "lr": 1e-3,
+    "device": "cpu",
+}
+load = qiime2.Artifact.import_data
+
+
+@pytest.fixture(scope="module")
+def table(simulated):
+    return load("FeatureTable[Frequency]", simulated.table)
+
+
+@pytest.fixture(scope="module")
+def study(simulated, tmp_path_factory):
+    """Return metadata as a file of a study has them, with words for what is missing."""
+    frame = simulated.metadata[["age", "site"]].copy()
+    frame["age"] = frame["age"].round(3).astype(str)
+    frame.loc[frame.index[:4], "age"] = ["not applicable", "Missing: Not provided", "NA", ""]
+    frame["ill"] = ["0", "1"] * (len(frame) // 2)
+    frame["cohort"] = frame["ill"]
+    frame.loc[frame.index[4:6], "ill"] = ["LabControl test", "not collected"]
+    frame.loc[frame.index[6], "site"] = "not provided"
+    path = tmp_path_factory.mktemp("study") / "metadata.tsv"
+    frame.to_csv(path, sep="\t")
+    return qiime2.Metadata.load(str(path))
+
+
+REGRESSION = [
+    aam.methods.train_regressor,
+    aam.pipelines.regress_samples,
+    aam.pipelines.cross_validate_regression,
+]
+CLASSIFICATION = [
+    aam.methods.train_classifier,
+    aam.pipelines.classify_samples,
+    aam.pipelines.cross_validate_classification,
+]
+
+
+@pytest.mark.parametrize("action", REGRESSION, ids=lambda action: action.id)
+def test_words_among_numbers_are_named_with_the_way_out(action, table, study):
+    values = study.get_column("age").to_series().fillna("unknown")
+    column = qiime2.CategoricalMetadataColumn(values)
+    said = (
+        r"4 of the table's 48 samples have a word for a missing value \(column 'age'\): .*"
+        r"'not applicable' \(1\).* such as for sample 'sample01'.*--p-missing-samples ignore.*"
+        r"INSDC:missing .*'#q2:missing'"
+    )
+    with pytest.raises(ValueError, match=said):
+        action(table, column, **QUICK)
+
+
+@pytest.mark.parametrize("action", CLASSIFICATION, ids=lambda action: action.id)
+def test_words_among_classes_are_named(action, table, study):
+    said = r"1 of the table's 48 samples have a word .* 'site'\): 'not provided' \(1\)"
+    with pytest.raises(ValueError, match=said):
+        action(table, study.get_column("site"), **QUICK)
+
+
+@pytest.mark.parametrize("action", CLASSIFICATION, ids=lambda action: action.id)
+def test_numbers_for_classes_are_refused_with_the_way_out(action, table, study):
+    said = (
+        r"column 'cohort' is numeric \(2 different values, such as 0, 1\), .*'#q2:types' .*"
+        r"'categorical'"
+    )
+    with pytest.raises(ValueError, match=said):
+        action(table, study.get_column("cohort"), **QUICK)
+
+
+def test_other_text_for_numbers_is_counted(table, study):
+    said = r"'site' has 47 values that are not finite .* \(in all: .*'gut' \(\d+\).*classifier"
+    with pytest.raises(ValueError, match=said):
+        aam.methods.train_regressor(
+            table, study.get_column("site"), missing_samples="ignore", **QUICK
+        )
+
+
+def test_numbers_are_learnt_without_the_words(table, study):
+    age = study.get_column("age")
+    assert isinstance(age, qiime2.CategoricalMetadataColumn)
+    ignore = {"missing_samples": "ignore"}
+    made = aam.methods.train_regressor(table, age, **ignore, **QUICK).regressor
+    predictions = aam.methods.predict_regression(table, made).predictions
+    assert predictions.view(pd.Series).name == "prediction"
+    scores = aam.methods.score_regression(predictions, age, **ignore).scores
+    assert scores.view(pd.DataFrame)["n_samples"].tolist() == [44]
+    with pytest.raises(ValueError, match=r"3 of the table's 48 samples have a word|1 of .* no va"):
+        aam.methods.score_regression(predictions, age)
+
+
+@pytest.fixture(scope="module")
+def ill(table, study):
+    """Return a classifier of a column with words, and its predictions."""
+    column = study.get_column("ill")
+    model = aam.methods.train_classifier(table, column, missing_samples="ignore", **QUICK)
+    return column, model.classifier, aam.methods.predict_classification(table, model.classifier)
+
+
+def test_classes_are_learnt_without_the_words(ill):
+    _, model, made = ill
+    spec = storage.load(str(model.view(AAMModelDirectoryFormat))).spec
+    assert spec.target.classes == ("0", "1")
+    assert made.predictions.view(pd.Series).name == "prediction"
+
+
+def test_words_are_no_true_classes_either(ill, study):
+    column, _, (predictions, probabilities) = ill
+    scored = aam.methods.score_classification(
+        predictions, probabilities, column, missing_samples="ignore"
+    ).scores
+    assert scored.view(pd.DataFrame)["n_samples"].tolist() == [46]
+    for action in (aam.methods.score_classification, aam.visualizers.evaluate_classification):
+        with pytest.raises(ValueError, match=r"2 of the table's 48 samples have a word"):
+            action(predictions, probabilities, column)
+        with pytest.raises(ValueError, match=r"'cohort' is numeric .*#q2:types"):
+            action(predictions, probabilities, study.get_column("cohort"))
+
+
+def test_groups_may_be_numbers(ill, study, simulated):
+    ages = load("SampleData[RegressorPredictions]", simulated.metadata["age"].rename("prediction"))
+    age = qiime2.Metadata(simulated.metadata).get_column("age")
+    cohort = study.get_column("cohort")
+    assert isinstance(cohort, qiime2.NumericMetadataColumn)
+    (scores,) = aam.methods.score_regression(ages, age, groups=cohort)
+    assert scores.view(pd.DataFrame)["group"].tolist() == ["0", "1", "all samples"]
+    (page,) = aam.visualizers.evaluate_regression(ages, age, groups=cohort)
+    assert "index.html" in page.get_index_paths()["html"]
+
+
+# ---- the command line --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Return a function that runs a qiime command, in a directory of its own."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    monkeypatch.chdir(tmp_path)
+    from click.testing import CliRunner
+    from q2cli.__main__ import qiime
+
+    return lambda line: CliRunner().invoke(qiime, line.split())
+
+
+def test_commands_follow_the_metadata_file(command, table, study, ill):
+    table.save("table.qza")
+    ill[2].predictions.save("predictions.qza")
+    study.save("study.tsv")
+    lines = Path("study.tsv").read_text().splitlines(keepends=True)
+    columns = "--m-metadata-file study.tsv --m-metadata-column"
+    train = (
+        f"aam train-classifier --i-table table.qza {columns} cohort --p-rarefy-depth 9999999 "
+        "--verbose"
+    )
+    Path("study.tsv").write_text("".join([lines[0], *lines[2:]]))  # without the types
+    done = command(f"{train} --o-classifier classifier.qza")
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "Metadata column 'cohort' is numeric (2 different values, such as 0, 1)" in said
+    assert "begins with '#q2:types' and has the word 'categorical'" in said
+    Path("study.tsv").write_text("".join([lines[0], "#q2:types\t\t\t\tcategorical\n", *lines[2:]]))
+    done = command(f"{train} --o-classifier classifier.qza")
+    assert "No sample is left after rarefaction to 9999999 reads" in " ".join(done.output.split())
+    files = "--m-input-file study.tsv --m-input-file predictions.qza"
+    done = command(f"metadata tabulate {files} --o-visualization both.qzv --verbose")
+    assert done.exit_code == 0, done.output
+    assert Path("both.qzv").is_file()
+
+
+# ---- names -------------------------------------------------------------------------------------
+
+
+def md5(sequence):
+    return hashlib.md5(sequence.encode()).hexdigest()
+
+
+def trained(simulated, tmp_path, name, tip, record):
+    """Pre-train with names of features, tips and sequences, each made of the sequence."""
+    features = list(simulated.table.ids("observation"))
+    ids = [name(sequence) for sequence in features]
+    renamed = biom.Table(simulated.table.matrix_data, ids, simulated.table.ids())
+    newick = simulated.newick
+    for sequence in features:
+        newick = newick.replace(sequence, tip(sequence))
+    tree, fasta = tmp_path / "tree.nwk", tmp_path / "sequences.fasta"
+    tree.write_text(newick)
+    fasta.write_text("".join(f">{record(sequence)}\n{sequence}\n" for sequence in features))
+    made = aam.methods.pretrain(
+        load("FeatureTable[Frequency]", renamed),
+        load("Phylogeny[Rooted]", str(tree), NewickFormat),
+        load("FeatureData[Sequence]", str(fasta), DNAFASTAFormat),
+        **QUICK,
+    )
+    return storage.load(str(made.encoder.view(AAMModelDirectoryFormat)))
+
+
+def test_names_in_other_forms_make_the_same_model(simulated, tmp_path):
+    expected = trained(simulated, tmp_path, str, str, str)
+    found = trained(simulated, tmp_path, md5, str, lambda s: f"{md5(s)};size=123;")
+    for name, value in expected.weights.items():
+        np.testing.assert_array_equal(found.weights[name], value)
