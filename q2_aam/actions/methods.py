@@ -1,5 +1,7 @@
 """The methods: QIIME 2 views in, one call of the core, a view out."""
 
+import logging
+
 import biom
 import pandas as pd
 import qiime2
@@ -9,6 +11,9 @@ from q2_types.tree import NewickFormat
 from q2_aam.actions.parameters import CLASSIFICATION, PRETRAINING, REGRESSION, takes_options
 from q2_aam.actions.views import load_model, path_of, reporting, save_model, training_inputs
 from q2_aam.types.models import AAMModelDirectoryFormat
+from q2_aam.types.predictions import check_class_names
+
+log = logging.getLogger(__name__)
 
 
 @takes_options(PRETRAINING)
@@ -73,6 +78,8 @@ def train_classifier(
     """Train a model that predicts a categorical column."""
     from q2_aam.core import api
 
+    column = metadata.to_series()
+    check_class_names(column.name, column[column.index.isin(table.ids())].dropna())
     with reporting():
         model = api.train_classifier(
             table,
@@ -132,6 +139,16 @@ def predict_classification(
     from q2_aam.core import api
 
     with reporting():
+        model = load_model(classifier)
+        _warn_of_class_names(model.spec.target)
         return api.predict_classification(
-            table, load_model(classifier), sequences=path_of(sequences), device=device
+            table, model, sequences=path_of(sequences), device=device
         )
+
+
+def _warn_of_class_names(target) -> None:
+    """Warn of names that training would refuse now: other tools made the model, or older ones."""
+    try:
+        check_class_names(target.column, target.classes)
+    except ValueError as error:
+        log.warning("%s The model keeps its classes as they are.", error)

@@ -2,8 +2,10 @@
 
 import pandas as pd
 import qiime2
+from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
 from q2_aam.types.models import AAMModelDirectoryFormat
+from q2_aam.types.predictions import read_predictions, read_probabilities
 
 
 def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None:
@@ -16,7 +18,7 @@ def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None
 
 def evaluate_regression(
     output_dir: str,
-    predictions: pd.Series,
+    predictions: PredictionsDirectoryFormat,
     metadata: qiime2.NumericMetadataColumn,
     groups: qiime2.CategoricalMetadataColumn = None,
     missing_samples: str = "error",
@@ -28,15 +30,20 @@ def evaluate_regression(
 
     by_group = None if groups is None else groups.to_series()
     page = regression.page(
-        predictions, metadata.to_series(), by_group, missing_samples, random_seed, intervals
+        read_predictions(predictions),
+        metadata.to_series(),
+        by_group,
+        missing_samples,
+        random_seed,
+        intervals,
     )
     frame.write(page, output_dir)
 
 
 def evaluate_classification(
     output_dir: str,
-    predictions: pd.Series,
-    probabilities: pd.DataFrame,
+    predictions: PredictionsDirectoryFormat,
+    probabilities: ProbabilitiesDirectoryFormat,
     metadata: qiime2.CategoricalMetadataColumn,
     missing_samples: str = "error",
     random_seed: int = 0,
@@ -45,6 +52,10 @@ def evaluate_classification(
     from q2_aam.pages import classification, frame
 
     page = classification.page(
-        predictions, probabilities, metadata.to_series(), missing_samples, random_seed
+        read_predictions(predictions),
+        read_probabilities(probabilities),
+        metadata.to_series(),
+        missing_samples,
+        random_seed,
     )
     frame.write(page, output_dir)
