@@ -68,8 +68,6 @@ FOLDS_HELP = {
     "n_folds": "Number of folds if no column names them. Samples are divided at random (by "
     "random_seed).",
 }
-SCATTERPLOT = ("scatterplot", "The predictions as q2-sample-classifier shows them.")
-CONFUSION = ("confusion_matrix", "The predictions as q2-sample-classifier shows them.")
 STEPS = (
     "If an encoder is given, training starts from it. If only a phylogeny is given, an encoder is "
     "pre-trained on the training samples. Without either, training starts from scratch."
@@ -93,10 +91,10 @@ def register(plugin):
 class _Target:
     """What the registrations of pipelines for numbers and for classes differ in."""
 
-    def __init__(self, column, kind, model, predictions, configs, what, picture):
+    def __init__(self, column, kind, model, predictions, configs, what):
         self.column, self.kind, self.configs, self.what = column, kind, configs, what
         self.model = (model, AAMModel[kind])
-        self.predictions, self.picture = predictions, picture
+        self.predictions = predictions
 
     def signature(self, own, own_help):
         """Return what is registered of the inputs and parameters."""
@@ -121,7 +119,6 @@ NUMBER = _Target(
     {"predictions": (SampleData[RegressorPredictions], PREDICTIONS_HELP)},
     REGRESSION_PIPELINE,
     "numbers, such as age or pH",
-    SCATTERPLOT,
 )
 CLASS = _Target(
     MetadataColumn[Categorical],
@@ -136,14 +133,12 @@ CLASS = _Target(
     },
     CLASSIFICATION_PIPELINE,
     "classes, such as body sites",
-    CONFUSION,
 )
 
 
-def _pictures(target, summary):
+def _pictures(summary):
     return {
         "evaluation": (Visualization, "Predicted against true values, with scores."),
-        target.picture[0]: (Visualization, target.picture[1]),
         "training_summary": (Visualization, summary),
     }
 
@@ -168,7 +163,7 @@ def _register_hold_out(plugin, target):
         ),
         target.model[0]: (target.model[1], "The model, trained on the training samples."),
         **target.predictions,
-        **_pictures(target, "How the encoder and the model were trained."),
+        **_pictures("How the encoder and the model were trained."),
     }
     plugin.pipelines.register_function(
         function=pipelines.regress_samples if is_number else pipelines.classify_samples,
@@ -197,7 +192,7 @@ def _register_cross_validation(plugin, target):
             "Scores of each fold and of all samples together, with 95% intervals. Opens as "
             "metadata.",
         ),
-        **_pictures(target, "How the models of the folds were trained."),
+        **_pictures("How the models of the folds were trained."),
     }
     plugin.pipelines.register_function(
         function=pipelines.cross_validate_regression
