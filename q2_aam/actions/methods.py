@@ -1,5 +1,7 @@
 """The methods: QIIME 2 views in, one call of the core, a view out."""
 
+import logging
+
 import biom
 import pandas as pd
 import qiime2
@@ -16,6 +18,9 @@ from q2_aam.actions.views import (
     training_inputs,
 )
 from q2_aam.types.models import AAMModelDirectoryFormat
+from q2_aam.types.predictions import check_class_names
+
+log = logging.getLogger(__name__)
 
 
 @takes_options(PRETRAINING)
@@ -80,10 +85,12 @@ def train_classifier(
     """Train a model that predicts a categorical column."""
     from q2_aam.core import api
 
+    column = classes_of(metadata)
+    check_class_names(column.name, column[column.index.isin(table.ids())].dropna())
     with reporting():
         model = api.train_classifier(
             table,
-            classes_of(metadata),
+            column,
             phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
             **training_inputs(sequences, encoder, reference_ids),
@@ -139,6 +146,16 @@ def predict_classification(
     from q2_aam.core import api
 
     with reporting():
+        model = load_model(classifier)
+        _warn_of_class_names(model.spec.target)
         return api.predict_classification(
-            table, load_model(classifier), sequences=path_of(sequences), device=device
+            table, model, sequences=path_of(sequences), device=device
         )
+
+
+def _warn_of_class_names(target) -> None:
+    """Warn of names that training would refuse now: other tools made the model, or older ones."""
+    try:
+        check_class_names(target.column, target.classes)
+    except ValueError as error:
+        log.warning("%s The model keeps its classes as they are.", error)

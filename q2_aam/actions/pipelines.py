@@ -5,10 +5,12 @@ QIIME 2 runs in parallel, actions return at once with promises. So nothing here 
 result: it is only handed on, and all folds of a cross-validation are under way at the same time.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import biom
+import numpy as np
 import pandas as pd
 import qiime2
 
@@ -23,11 +25,16 @@ from q2_aam.actions.parameters import (
     parameter_types,
     pipeline_takes_options,
 )
+from q2_aam.actions.start import CheckedInput, check_at_start
 from q2_aam.actions.views import classes_of
 from q2_aam.core.data.metadata import check_numbers, with_values
+from q2_aam.core.model import specification
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.options.option import OptionError
 from q2_aam.types.models import AAMModel, SequenceEncoder
+from q2_aam.types.predictions import check_class_names
+
+log = logging.getLogger(__name__)
 
 
 @pipeline_takes_options(REGRESSION_PIPELINE)
@@ -49,11 +56,10 @@ def regress_samples(
     parts = _parts(job, _HoldOut(split, test_value, test_fraction), missing_samples)
     made = job.train_and_test(parts, splits.TEST)
     model, (predictions,) = made.model, made.predictions
-    evaluation = job.call("evaluate_regression", predictions, job.metadata, random_seed=job.seed)
-    scatterplot = _scatterplot(job, predictions)
+    evaluation = job.call("evaluate_regression", predictions, metadata, random_seed=job.seed)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
-    return *start, model, predictions, evaluation, scatterplot, summary
+    return *start, model, predictions, evaluation, summary
 
 
 @pipeline_takes_options(CLASSIFICATION_PIPELINE)
@@ -74,10 +80,10 @@ def classify_samples(
     job = _Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options)
     parts = _parts(job, _HoldOut(split, test_value, test_fraction), missing_samples)
     made = job.train_and_test(parts, splits.TEST)
-    evaluation, confusion = _show_classes(job, *made.predictions)
+    evaluation = _show_classes(job, *made.predictions)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
-    return *start, made.model, *made.predictions, evaluation, confusion, summary
+    return *start, made.model, *made.predictions, evaluation, summary
 
 
 @pipeline_takes_options(REGRESSION_PIPELINE)
@@ -100,11 +106,10 @@ def cross_validate_regression(
     predictions = job.call("merge_predictions", [each.predictions[0] for each in made])
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed}
-    scores = job.call("score_regression", predictions, job.metadata, **scored)
-    evaluation = job.call("evaluate_regression", predictions, job.metadata, **scored)
-    scatterplot = _scatterplot(job, predictions)
+    scores = job.call("score_regression", predictions, metadata, **scored)
+    evaluation = job.call("evaluate_regression", predictions, metadata, **scored)
     summary = job.call("summarize_training", [each.model for each in made])
-    return predictions, scores, evaluation, scatterplot, summary
+    return predictions, scores, evaluation, summary
 
 
 @pipeline_takes_options(CLASSIFICATION_PIPELINE)
@@ -129,19 +134,17 @@ def cross_validate_classification(
     probabilities = job.call("merge_probabilities", list(probabilities))
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed}
-    scores = job.call("score_classification", predictions, probabilities, job.metadata, **scored)
-    evaluation, confusion = _show_classes(job, predictions, probabilities)
+    scores = job.call("score_classification", predictions, probabilities, metadata, **scored)
+    evaluation = _show_classes(job, predictions, probabilities)
     summary = job.call("summarize_training", [each.model for each in made])
-    return predictions, probabilities, scores, evaluation, confusion, summary
-
-
-SAMPLE_CLASSIFIER = "sample_classifier"
+    return predictions, probabilities, scores, evaluation, summary
 
 
 @dataclass(frozen=True)
 class _Kind:
     """What differs between a numeric and a categorical target."""
 
+    model: str
     train: str
     predict: str
     configs: tuple
@@ -149,9 +152,21 @@ class _Kind:
     classes: bool
 
 
-REGRESSOR = _Kind("train_regressor", "predict_regression", REGRESSION, RegressionConfig, False)
+REGRESSOR = _Kind(
+    specification.REGRESSOR,
+    "train_regressor",
+    "predict_regression",
+    REGRESSION,
+    RegressionConfig,
+    False,
+)
 CLASSIFIER = _Kind(
-    "train_classifier", "predict_classification", CLASSIFICATION, ClassificationConfig, True
+    specification.CLASSIFIER,
+    "train_classifier",
+    "predict_classification",
+    CLASSIFICATION,
+    ClassificationConfig,
+    True,
 )
 
 
@@ -197,7 +212,7 @@ class _Job:
         self.training = {name: options[name] for name in parameter_types(kind.configs)}
         self.pretraining = _pretraining_options(options, self.pretrains)
         self.seed, self.device = options["random_seed"], options["device"]
-        Settings.from_options(self.training, kind.fine_tuning)
+        self.settings = Settings.from_options(self.training, kind.fine_tuning)
         if self.pretrains:
             Settings.from_options(self.pretraining)
         elif encoder is None and self.training["freeze_base"]:
@@ -214,15 +229,26 @@ class _Job:
         return output
 
     def values(self, missing_samples: str) -> pd.Series:
-        """Return the target of each sample that has one."""
-        sample_ids = list(self.table.view(biom.Table).ids())
-        if self.kind.classes:
-            return with_values(sample_ids, classes_of(self.metadata), missing_samples).astype(str)
-        column = self.metadata.to_series()
-        values = check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
-        if not isinstance(self.metadata, qiime2.NumericMetadataColumn):  # as other plugins want it
-            self.metadata = qiime2.NumericMetadataColumn(values.rename_axis("sample-id"))
+        """Return the target of each sample that has one, and reads."""
+        table = self.table.view(biom.Table)
+        has_reads = np.asarray(table.sum("sample")) != 0
+        if not has_reads.all():
+            log.warning("%d samples without reads are left out.", int((~has_reads).sum()))
+        sample_ids = list(table.ids()[has_reads])
+        if not self.kind.classes:
+            column = self.metadata.to_series()
+            return check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
+        column = classes_of(self.metadata)
+        values = with_values(sample_ids, column, missing_samples).astype(str)
+        check_class_names(values.name, values)
         return values
+
+    def check(self, parts: pd.Series, held_out: list[str]) -> dict:
+        """Refuse what a late action would; return what is learnt without each part."""
+        learns_tree = self.training["penalty"] > 0 and not self.training["freeze_base"]
+        tree = self.phylogeny if self.pretrains or learns_tree else None
+        given = CheckedInput(self.table, self.metadata, tree, self.sequences)
+        return check_at_start(given, self.kind.model, self.settings, parts, held_out)
 
     def encoder_of(self, made: "_Made"):
         """Return the encoder that training began with, or the one it learnt from scratch."""
@@ -287,11 +313,15 @@ def _parts(job: _Job, held_out: _HoldOut, missing_samples: str) -> pd.Series:
     """Say of each sample with a value whether it trains or tests."""
     values = job.values(missing_samples)
     if held_out.split is None:
-        return splits.draw_test(values, held_out.test_fraction, job.seed, job.kind.classes)
-    column = with_values(list(values.index), held_out.split.to_series(), missing_samples)
-    parts = splits.named_test(column, held_out.test_value)
+        parts = splits.draw_test(values, held_out.test_fraction, job.seed, job.kind.classes)
+    else:
+        column = with_values(list(values.index), held_out.split.to_series(), missing_samples)
+        parts = splits.named_test(column, held_out.test_value)
+    learnt = job.check(parts, [splits.TEST])[splits.TEST]
     if job.kind.classes:
-        splits.warn_of_unlearnt_classes(values[parts.index], parts, splits.TEST)
+        classes = values[parts.index]
+        splits.warn_of_unlearnt_classes(classes, parts, splits.TEST)
+        splits.refuse_if_none_is_learnt(classes[parts == splits.TEST], learnt.classes)
     return parts
 
 
@@ -303,30 +333,19 @@ def _fold_of_each(job: _Job, folds, n_folds: int, missing_samples: str) -> pd.Se
     else:
         column = with_values(list(values.index), folds.to_series(), missing_samples)
         parts = splits.named_folds(column)
+    names = sorted(set(parts))
+    job.check(parts, names)
     if job.kind.classes:
-        for name in sorted(set(parts)):
+        for name in names:
             splits.warn_of_unlearnt_classes(values[parts.index], parts, name)
     return parts.rename_axis("sample-id")
 
 
-def _scatterplot(job: _Job, predictions):
-    return job.call("scatterplot", predictions, job.metadata, "ignore", of=SAMPLE_CLASSIFIER)
-
-
-def _show_classes(job: _Job, predictions, probabilities) -> tuple:
-    evaluation = job.call(
+def _show_classes(job: _Job, predictions, probabilities):
+    return job.call(
         "evaluate_classification",
         predictions,
         probabilities,
         job.metadata,
         random_seed=job.seed,
     )
-    confusion = job.call(
-        "confusion_matrix",
-        predictions,
-        job.metadata,
-        probabilities,
-        missing_samples="ignore",
-        of=SAMPLE_CLASSIFIER,
-    )
-    return evaluation, confusion

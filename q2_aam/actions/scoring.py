@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import qiime2
-from q2_sample_classifier import PredictionsDirectoryFormat
+from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
 from q2_aam.actions.views import classes_of, groups_of
 from q2_aam.core.data.target import PREDICTION
+from q2_aam.types.predictions import read_predictions, read_probabilities, write_predictions
 from q2_aam.types.scores import GROUP, N_SAMPLES
 
 ALL = "all samples"
@@ -14,26 +15,16 @@ ALL = "all samples"
 
 def merge_predictions(predictions: PredictionsDirectoryFormat) -> PredictionsDirectoryFormat:
     """Put the predictions of several models together."""
-    # As text: as numbers, class names such as '01' would not come back. QIIME 2 gives a list of
-    # what the annotation says.
-    tables = [_read_text(each) for each in predictions]
-    merged = pd.concat([table.set_axis([PREDICTION], axis=1) for table in tables])
+    # QIIME 2 gives a list of what the annotation says.
+    tables = [read_predictions(each) for each in predictions]
+    merged = pd.concat(tables).rename(PREDICTION).rename_axis(tables[0].index.name)
     _check_once(merged.index)
-    directory = PredictionsDirectoryFormat()
-    merged.to_csv(str(directory.path / "predictions.tsv"), sep="\t")
-    return directory
+    return write_predictions(merged)
 
 
-def _read_text(directory: PredictionsDirectoryFormat) -> pd.DataFrame:
-    path = str(directory.path / "predictions.tsv")
-    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False).pipe(
-        lambda table: table.set_index(table.columns[0])
-    )
-
-
-def merge_probabilities(probabilities: pd.DataFrame) -> pd.DataFrame:
+def merge_probabilities(probabilities: ProbabilitiesDirectoryFormat) -> pd.DataFrame:
     """Put the probabilities of several models together."""
-    tables = list(probabilities)
+    tables = [read_probabilities(each) for each in probabilities]
     classes = sorted({name for table in tables for name in table.columns})
     merged = pd.concat(tables).reindex(columns=classes).fillna(0.0)
     _check_once(merged.index)
@@ -50,7 +41,7 @@ def _check_once(sample_ids: pd.Index) -> None:
 
 
 def score_regression(
-    predictions: pd.Series,
+    predictions: PredictionsDirectoryFormat,
     metadata: qiime2.MetadataColumn,
     groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
@@ -60,18 +51,19 @@ def score_regression(
     from q2_aam.core.data.metadata import check_numbers, with_values
     from q2_aam.core.evaluation.scores import regression_scores
 
-    ids = list(predictions.index)
+    predicted = pd.to_numeric(read_predictions(predictions), errors="coerce")
+    ids = list(predicted.index)
     true = check_numbers(with_values(ids, metadata.to_series(), missing_samples, numeric=True))
 
     def scores_of(ids):
-        return regression_scores(true[ids], predictions[ids], random_seed)
+        return regression_scores(true[ids], predicted[ids], random_seed)
 
     return _table(true.index, _groups_of(true.index, groups), scores_of)
 
 
 def score_classification(
-    predictions: pd.Series,
-    probabilities: pd.DataFrame,
+    predictions: PredictionsDirectoryFormat,
+    probabilities: ProbabilitiesDirectoryFormat,
     metadata: qiime2.MetadataColumn,
     groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
@@ -79,18 +71,19 @@ def score_classification(
 ) -> pd.DataFrame:
     """Score predictions of a categorical column."""
     from q2_aam.core.data.metadata import with_values
-    from q2_aam.core.evaluation.class_names import class_names
+    from q2_aam.core.evaluation.classes import check_classes
     from q2_aam.core.evaluation.scores import classification_scores
 
-    true = with_values(list(predictions.index), classes_of(metadata), missing_samples).astype(str)
-    absent = true.index.difference(probabilities.index)
+    predicted, chances = read_predictions(predictions), read_probabilities(probabilities)
+    true = with_values(list(predicted.index), classes_of(metadata), missing_samples).astype(str)
+    absent = true.index.difference(chances.index)
     if len(absent):
         raise ValueError(
             f"{len(absent)} of the {len(true)} predicted samples, such as '{absent[0]}', have no "
             "probabilities; give both outputs of one predict-classification."
         )
-    chances = probabilities.loc[true.index]
-    predicted = class_names(predictions[true.index], chances)
+    check_classes(true, chances.columns)
+    chances = chances.loc[true.index]
 
     def scores_of(ids):
         report = classification_scores(

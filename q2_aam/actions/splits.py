@@ -4,7 +4,7 @@ A split gives every sample the name of its part. Nothing here knows what the par
 """
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 import numpy as np
 import pandas as pd
@@ -185,3 +185,32 @@ def warn_of_unlearnt_classes(classes: pd.Series, parts: pd.Series, held_out: str
             "class, and will never predict it.",
             name, held_out,
         )  # fmt: skip
+
+
+def refuse_if_none_is_learnt(classes: pd.Series, learnt: Collection[str]) -> None:
+    """Refuse a test in which every prediction must be wrong.
+
+    Parameters
+    ----------
+    classes : pandas.Series of str
+        Of the held-out samples, by sample id.
+    learnt : collection of str
+        The classes of the training samples.
+
+    Raises
+    ------
+    ValueError
+        If no held-out sample is of a class that is learnt.
+    """
+    if not set(classes) & set(learnt):
+        raise ValueError(
+            f"None of the {len(classes)} held-out samples is of a class that the training samples "
+            f"have: held out are {_listed(set(classes))}; training has {_listed(learnt)}. Hold "
+            "samples of the same classes out, or choose a smaller rarefy_depth if it left a class "
+            "out."
+        )
+
+
+def _listed(names: Collection[str], most: int = 5) -> str:
+    shown = ", ".join(f"'{name}'" for name in sorted(names)[:most])
+    return shown + (", …" if len(names) > most else "")

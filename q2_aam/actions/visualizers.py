@@ -2,9 +2,11 @@
 
 import pandas as pd
 import qiime2
+from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
 from q2_aam.actions.views import classes_of, groups_of
 from q2_aam.types.models import AAMModelDirectoryFormat
+from q2_aam.types.predictions import read_predictions, read_probabilities
 
 
 def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None:
@@ -17,7 +19,7 @@ def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None
 
 def evaluate_regression(
     output_dir: str,
-    predictions: pd.Series,
+    predictions: PredictionsDirectoryFormat,
     metadata: qiime2.MetadataColumn,
     groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
@@ -28,7 +30,7 @@ def evaluate_regression(
     from q2_aam.pages import frame, regression
 
     page = regression.page(
-        predictions,
+        read_predictions(predictions),
         metadata.to_series(),
         groups_of(groups),
         missing_samples,
@@ -40,8 +42,8 @@ def evaluate_regression(
 
 def evaluate_classification(
     output_dir: str,
-    predictions: pd.Series,
-    probabilities: pd.DataFrame,
+    predictions: PredictionsDirectoryFormat,
+    probabilities: ProbabilitiesDirectoryFormat,
     metadata: qiime2.MetadataColumn,
     missing_samples: str = "error",
     random_seed: int = 0,
@@ -50,6 +52,10 @@ def evaluate_classification(
     from q2_aam.pages import classification, frame
 
     page = classification.page(
-        predictions, probabilities, classes_of(metadata), missing_samples, random_seed
+        read_predictions(predictions),
+        read_probabilities(probabilities),
+        classes_of(metadata),
+        missing_samples,
+        random_seed,
     )
     frame.write(page, output_dir)

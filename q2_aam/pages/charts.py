@@ -15,7 +15,6 @@ from q2_aam.pages.legend import (
     DASHES,
     GREY,
     OTHER,
-    SERIES,
     SHAPES,
     VERMILLION,
     colours_of,
@@ -23,7 +22,6 @@ from q2_aam.pages.legend import (
 
 HEIGHT, SQUARE = 260, 340
 TEXT_CLASSES = 12
-MARKED_EPOCHS = 40
 FEW_POINTS = 300
 
 Records = list[dict[str, Any]]
@@ -74,11 +72,12 @@ def finish(chart, height: int, **datasets: Records) -> dict[str, Any]:
     return spec
 
 
-def _data(name: str) -> alt.NamedData:
+def data_named(name: str) -> alt.NamedData:
+    """Refer to a set of records by its name."""
     return alt.NamedData(name=name)
 
 
-def _extent(rows: Records, *fields: str) -> alt.Scale:
+def extent_scale(rows: Records, *fields: str) -> alt.Scale:
     """Return a scale that does without zero, and has room where all values are the same."""
     values = [row[field] for row in rows for field in fields if row[field] is not None]
     if not values or max(values) > min(values):
@@ -87,69 +86,14 @@ def _extent(rows: Records, *fields: str) -> alt.Scale:
     return alt.Scale(zero=False, domain=[values[0] - room, values[0] + room])
 
 
-def _shades(names: Sequence[str]) -> alt.Scale:
+def shade_scale(names: Sequence[str]) -> alt.Scale:
+    """Return a scale of one colour a name."""
     return alt.Scale(domain=list(names), range=colours_of(names))
 
 
-def _forms(names: Sequence[str], forms: Sequence) -> alt.Scale:
+def form_scale(names: Sequence[str], forms: Sequence) -> alt.Scale:
+    """Return a scale of dashes or shapes by name, in turn."""
     return alt.Scale(domain=list(names), range=[forms[i % len(forms)] for i in range(len(names))])
-
-
-def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]:
-    """Draw a loss or metric by epoch, in training and validation, of one or several models.
-
-    Parameters
-    ----------
-    rows : records
-        Of ``epoch``, ``value``, ``series`` ('training' or 'validation'), ``model``, and ``kept``:
-        whether the model is that of this epoch.
-    models : sequence of str
-    y_title : str
-    """
-    # The same colours in every chart, whether or not it has both.
-    field, names = ("series", SERIES) if len(models) == 1 else ("model", models)
-    epochs = {row["epoch"] for row in rows}
-    base = alt.Chart(_data("rows")).encode(
-        x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(format="d", tickMinStep=1)),
-        y=alt.Y("value:Q", title=y_title, scale=_extent(rows, "value")),
-        color=alt.Color(f"{field}:N", scale=_shades(names), legend=None),
-        tooltip=[
-            alt.Tooltip("model:N", title="Model"),
-            alt.Tooltip("series:N", title="Samples"),
-            alt.Tooltip("epoch:Q", title="Epoch"),
-            alt.Tooltip("value:Q", title="Value", format=".4~g"),
-        ],
-    )
-    lines = base.mark_line(
-        aria=False, point=alt.OverlayMarkDef(size=24) if len(epochs) <= MARKED_EPOCHS else False
-    ).encode(
-        strokeDash=alt.StrokeDash("series:N", scale=_forms(SERIES, DASHES), legend=None),
-        detail=["model:N", "series:N"],
-    )
-    kept = (
-        base.transform_filter("datum.kept")
-        .mark_point(shape="diamond", size=110, strokeWidth=2, aria=False)
-    )  # fmt: skip
-    return finish(lines + kept, HEIGHT, rows=rows)
-
-
-def learning_rate(rows: Records, models: Sequence[str]) -> dict[str, Any]:
-    """Draw the learning rate by epoch: records of ``epoch``, ``value`` and ``model``."""
-    chart = alt.Chart(_data("rows")).mark_line(
-        aria=False, interpolate="step-after", point=alt.OverlayMarkDef(size=24)
-    )
-    chart = chart.encode(
-        x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(format="d", tickMinStep=1)),
-        y=alt.Y("value:Q", title="Learning rate at the end of the epoch",
-                axis=alt.Axis(format=".1e")),
-        color=alt.Color("model:N", scale=_shades(models), legend=None),
-        tooltip=[
-            alt.Tooltip("model:N", title="Model"),
-            alt.Tooltip("epoch:Q", title="Epoch"),
-            alt.Tooltip("value:Q", title="Learning rate", format=".3e"),
-        ],
-    )  # fmt: skip
-    return finish(chart, HEIGHT, rows=rows)
 
 
 def _sample_tooltips(grouped: bool):
@@ -169,8 +113,8 @@ def _points(chart, n: int, groups: Sequence[str]):
     if not groups:
         return chart.encode(color=alt.value(BLUE), tooltip=_sample_tooltips(False))
     return chart.encode(
-        color=alt.Color("group:N", scale=_shades(groups), legend=None),
-        shape=alt.Shape("group:N", scale=_forms(groups, SHAPES), legend=None),
+        color=alt.Color("group:N", scale=shade_scale(groups), legend=None),
+        shape=alt.Shape("group:N", scale=form_scale(groups, SHAPES), legend=None),
         tooltip=_sample_tooltips(True),
     )
 
@@ -193,11 +137,11 @@ def predicted_against_true(
     column : str
     """
     x = alt.X(
-        "true:Q", title=f"True {column} (units of the column)", scale=_extent(points, "true")
+        "true:Q", title=f"True {column} (units of the column)", scale=extent_scale(points, "true")
     )
     title = f"Predicted {column} (units of the column)"
-    scale = _extent(ends, "low", "high")
-    line = alt.Chart(_data("ends")).encode(x=alt.X("at:Q"))
+    scale = extent_scale(ends, "low", "high")
+    line = alt.Chart(data_named("ends")).encode(x=alt.X("at:Q"))
     band = line.mark_area(aria=False, color=GREY, opacity=0.25).encode(
         y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q"
     )
@@ -205,11 +149,11 @@ def predicted_against_true(
         y=alt.Y("at:Q", title=title)
     )
     samples = _points(
-        alt.Chart(_data("points")).encode(x=x, y=alt.Y("predicted:Q", title=title)),
+        alt.Chart(data_named("points")).encode(x=x, y=alt.Y("predicted:Q", title=title)),
         len(points),
         groups,
     )
-    bars = alt.Chart(_data("points")).mark_rule(aria=False, opacity=0.25, strokeWidth=1)
+    bars = alt.Chart(data_named("points")).mark_rule(aria=False, opacity=0.25, strokeWidth=1)
     bars = bars.encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q")
     bars = [bars] if points and "low" in points[0] else []
     return finish(alt.layer(band, *bars, diagonal, samples), SQUARE, points=points, ends=ends)
@@ -218,21 +162,21 @@ def predicted_against_true(
 def residuals(points: Records, groups: Sequence[str], column: str) -> dict[str, Any]:
     """Draw predicted minus true values against predicted ones, of records as above."""
     samples = _points(
-        alt.Chart(_data("points")).encode(
+        alt.Chart(data_named("points")).encode(
             x=alt.X("predicted:Q", title=f"Predicted {column} (units of the column)",
-                    scale=_extent(points, "predicted")),
+                    scale=extent_scale(points, "predicted")),
             y=alt.Y("residual:Q", title="Predicted minus true (units of the column)"),
         ),
         len(points),
         groups,
     )  # fmt: skip
-    zero = alt.Chart(_data("zero")).mark_rule(aria=False, strokeDash=[5, 3]).encode(y="at:Q")
+    zero = alt.Chart(data_named("zero")).mark_rule(aria=False, strokeDash=[5, 3]).encode(y="at:Q")
     return finish(zero + samples, SQUARE, points=points, zero=[{"at": 0}])
 
 
 def histogram(rows: Records, x_title: str, y_title: str = "Samples") -> dict[str, Any]:
     """Draw how many samples there are in each range: records of ``least``, ``most``, ``n``."""
-    chart = alt.Chart(_data("rows")).mark_bar(aria=False, color=BLUE, stroke="white")
+    chart = alt.Chart(data_named("rows")).mark_bar(aria=False, color=BLUE, stroke="white")
     chart = chart.encode(
         x=alt.X("least:Q", bin="binned", title=x_title),
         x2="most:Q",
@@ -255,7 +199,7 @@ def group_scores(rows: Records, x_title: str) -> dict[str, Any]:
         Of ``group``, ``value``, ``low``, ``high``, ``baseline``, ``n``, in the order to be shown.
     x_title : str
     """
-    base = alt.Chart(_data("rows")).encode(
+    base = alt.Chart(data_named("rows")).encode(
         y=alt.Y("group:N", title=None, sort=None, axis=alt.Axis(labelOverlap=False)),
         tooltip=[
             alt.Tooltip("group:N", title="Group"),
@@ -282,7 +226,7 @@ def confusion(rows: Records, n_classes: int) -> dict[str, Any]:
 
     Where there is room, the cells bear their counts.
     """
-    base = alt.Chart(_data("rows")).encode(
+    base = alt.Chart(data_named("rows")).encode(
         x=alt.X("predicted:N", title="Predicted class", sort=None, axis=alt.Axis(labelAngle=-40)),
         y=alt.Y("true:N", title="True class", sort=None),
     )
@@ -336,12 +280,12 @@ def class_curves(
     shown.sort(key=lambda row: row["shade"] != OTHER)
     shades = [*names, *[OTHER] * any(row["shade"] == OTHER for row in shown)]
     x, y = alt.X("x:Q", title=titles[0], scale=unit), alt.Y("y:Q", title=titles[1], scale=unit)
-    lines = alt.Chart(_data("rows")).mark_line(aria=False, clip=True)
+    lines = alt.Chart(data_named("rows")).mark_line(aria=False, clip=True)
     lines = lines.encode(
         x=x,
         y=y,
-        color=alt.Color("shade:N", scale=_shades(shades), legend=None),
-        strokeDash=alt.StrokeDash("shade:N", scale=_forms(shades, DASHES), legend=None),
+        color=alt.Color("shade:N", scale=shade_scale(shades), legend=None),
+        strokeDash=alt.StrokeDash("shade:N", scale=form_scale(shades, DASHES), legend=None),
         detail="name:N",
         order="order:Q",
         strokeWidth=alt.condition(f"datum.shade == '{OTHER}'", alt.value(0.7), alt.value(2)),
@@ -360,7 +304,7 @@ _DIAGONAL = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
 
 
 def _chance(x, y):
-    line = alt.Chart(_data("ends")).mark_line(aria=False, color=GREY, strokeDash=[5, 3])
+    line = alt.Chart(data_named("ends")).mark_line(aria=False, color=GREY, strokeDash=[5, 3])
     return line.encode(x=x, y=y)
 
 
@@ -378,7 +322,7 @@ def reliability(rows: Records) -> dict[str, Any]:
               axis=axis)  # fmt: skip
     title = "Predictions that were right"
     y = alt.Y("accuracy:Q", title=title, scale=unit, axis=axis)
-    base = alt.Chart(_data("rows")).encode(
+    base = alt.Chart(data_named("rows")).encode(
         x=x,
         tooltip=[
             alt.Tooltip("n:Q", title="Samples"),

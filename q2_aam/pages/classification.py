@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam.core.evaluation import classification_curves
-from q2_aam.core.evaluation.class_names import class_names
+from q2_aam.core.evaluation.classes import check_classes
 from q2_aam.core.evaluation.scores import ClassificationReport, classification_scores
 from q2_aam.pages import charts as charts
 from q2_aam.pages import legend, samples
@@ -49,11 +49,12 @@ def page(
     ------
     ValueError
         If predictions and probabilities are of other samples, or samples lack classes and may
-        not.
+        not, or no true class is one that the model knows.
     """
     true = samples.true_values(predictions, column, missing).astype(str)
     probabilities = _aligned(probabilities, predictions).loc[true.index]
-    predicted = class_names(predictions.loc[true.index], probabilities)
+    check_classes(true, probabilities.columns)
+    predicted = predictions.loc[true.index]
     report = classification_scores(true.tolist(), predicted.tolist(), probabilities, seed)
     chances = probabilities.div(probabilities.sum(axis=1), axis=0)
     table = pd.DataFrame({"true": true, "predicted": predicted})

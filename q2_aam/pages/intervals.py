@@ -5,6 +5,7 @@ import pandas as pd
 from q2_aam.core.evaluation import interval_coverage
 from q2_aam.core.evaluation.classification_curves import wilson
 from q2_aam.core.options import quantile_levels
+from q2_aam.pages import samples
 from q2_aam.pages.frame import Section, Table, count, number
 
 NEARLY = 0.01
@@ -35,8 +36,19 @@ def of_samples(intervals: pd.DataFrame, sample_ids: pd.Index) -> pd.DataFrame:
     return intervals.loc[sample_ids]
 
 
-def notes(table: pd.DataFrame, intervals: pd.DataFrame) -> list[str]:
-    """Warn of intervals that belong to another model than the predictions."""
+def notes(table: pd.DataFrame, intervals: pd.DataFrame, column: str) -> list[str]:
+    """Warn of intervals of another model than the predictions, or of another column."""
+    return _of_another_model(table, intervals) + _of_another_column(table, intervals, column)
+
+
+def _of_another_column(table: pd.DataFrame, intervals: pd.DataFrame, column: str) -> list[str]:
+    within = table["true"].between(intervals.iloc[:, 0], intervals.iloc[:, -1])
+    if len(table) < samples.MANY_APART or within.any():
+        return []
+    return [f"No true value lies in the interval of its sample. {samples.right_column(column)}"]
+
+
+def _of_another_model(table: pd.DataFrame, intervals: pd.DataFrame) -> list[str]:
     median = intervals[quantile_levels.names((quantile_levels.MEDIAN,))[0]]
     width = (intervals.iloc[:, -1] - intervals.iloc[:, 0]).mean()
     apart = int(((median - table["predicted"]).abs() > NEARLY * width).sum())

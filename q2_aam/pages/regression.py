@@ -65,9 +65,10 @@ def page(
             n = count(int(table["group"].isna().sum()), "sample")
             notes.append(f"{n} without a group: scored with all, but not by group.")
     scores = regression_scores(true, predicted, seed)
+    notes += _notes(table, scores, column.name)
     if intervals is not None:
         intervals = of_intervals.of_samples(intervals, table.index)
-        notes += of_intervals.notes(table, intervals)
+        notes += of_intervals.notes(table, intervals, column.name)
     sections = [_scores(scores), _samples(table, column.name, seed, intervals)]
     lead = [_lead(scores, len(table), column.name)]
     downloads = {
@@ -98,6 +99,25 @@ def _numeric(predictions: pd.Series) -> pd.Series:
             "the predictions of a classifier with evaluate-classification."
         )
     return numbers
+
+
+def _notes(table: pd.DataFrame, scores: dict[str, Score], column: str) -> list[str]:
+    """Say where the true values seem to be of another column than the predictions."""
+    true, predicted = table["true"], table["predicted"]
+    if len(table) >= samples.MANY_APART and (
+        predicted.max() < true.min() or predicted.min() > true.max()
+    ):
+        side = "below" if predicted.max() < true.min() else "above"
+        return [
+            f"All predictions ({interval(predicted.min(), predicted.max())}) are {side} all true "
+            f"values ({interval(true.min(), true.max())}). {samples.right_column(column)}"
+        ]
+    if scores["r2"].high < 0:
+        return [
+            "These predictions are worse than predicting the mean of these samples for all. "
+            f"{samples.right_column(column)}"
+        ]
+    return []
 
 
 def _lead(scores: dict[str, Score], n: int, column: str) -> str:

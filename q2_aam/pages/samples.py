@@ -9,6 +9,8 @@ from q2_aam.pages.frame import Table, count, interval, number
 
 MAX_POINTS = 2000
 FEW_SAMPLES = 20
+MANY_APART = 5
+"""Samples from which on it is remarkable that all predictions lie apart from the true values."""
 
 
 def true_values(
@@ -43,6 +45,11 @@ def notes_on(n_predicted: int, n_true: int) -> list[str]:
             f"With only {count(n_true, 'sample')}, scores and their intervals say little."
         )
     return notes
+
+
+def right_column(column: str) -> str:
+    """Ask whether the true values are of the column that was predicted."""
+    return f"Check that {column} is the column that was predicted, in the same units."
 
 
 def drawn(n: int, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from q2_aam.core.model.specification import ENCODER, REGRESSOR, ModelSpec
 from q2_aam.core.model.tensor_shapes import tensor_shapes
 from q2_aam.core.options.option import Config, option_infos
 from q2_aam.pages import charts as charts
-from q2_aam.pages import legend
+from q2_aam.pages import epoch_charts, legend
 from q2_aam.pages.frame import Download, Figure, Page, Section, Table, count, number
 
 KINDS = {ENCODER: "encoder", REGRESSOR: "regressor"}
@@ -184,7 +184,7 @@ def _course_figure(models, name, names) -> Figure:
             )
             said.append(_change(model.name if len(models) > 1 else "", series, values))
     description = f"{title}, by epoch. {' '.join(said[:MAX_SAID])}"
-    return Figure(title, charts.course(rows, names, axis), description, _keys(rows, names))
+    return Figure(title, epoch_charts.course(rows, names, axis), description, _keys(rows, names))
 
 
 def _keys(rows, names) -> list[legend.Key]:
@@ -216,7 +216,7 @@ def _rate_figure(models, names) -> Figure:
     extent = f"from {min(values):.2g} to {max(values):.2g}" if values else "not known"
     description = f"Learning rate at the end of each epoch: {extent}."
     keys = _keys(rows, names) if len(names) > 1 else []
-    return Figure("Learning rate", charts.learning_rate(rows, names), description, keys)
+    return Figure("Learning rate", epoch_charts.learning_rate(rows, names), description, keys)
 
 
 def _facts(models: list[Model]) -> Section:

@@ -120,8 +120,9 @@ def _register_importance(plugin):
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={
-            "groups": "Average over the samples of each value of this column separately. Without "
-            "it, average over all samples.",
+            "groups": "Average over the samples of each value of this column separately. The "
+            "results then have a column for each value, such as importance_gut and "
+            "mean_effect_gut. Without it, average over all samples.",
             "missing_samples": MISSING_SAMPLES_HELP,
             "method": "How to measure effects. See the description.",
             "target_class": "Classifiers only: explain the log-odds of this class. By default, "

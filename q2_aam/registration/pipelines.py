@@ -71,8 +71,6 @@ FOLDS_HELP = {
     "n_folds": "Number of folds if no column names them. Samples are divided at random (by "
     "random_seed).",
 }
-SCATTERPLOT = ("scatterplot", "The predictions as q2-sample-classifier shows them.")
-CONFUSION = ("confusion_matrix", "The predictions as q2-sample-classifier shows them.")
 STEPS = (
     "If an encoder is given, training starts from it. If only a phylogeny is given, an encoder is "
     "pre-trained on the training samples. Without either, training starts from scratch."
@@ -96,10 +94,10 @@ def register(plugin):
 class _Target:
     """What the registrations of pipelines for numbers and for classes differ in."""
 
-    def __init__(self, kind, model, predictions, configs, what, picture, hint=""):
+    def __init__(self, kind, model, predictions, configs, what, hint=""):
         self.kind, self.configs, self.what, self.hint = kind, configs, what, hint
         self.model = (model, AAMModel[kind])
-        self.predictions, self.picture = predictions, picture
+        self.predictions = predictions
 
     def signature(self, own, own_help):
         """Return what is registered of the inputs and parameters."""
@@ -123,7 +121,6 @@ NUMBER = _Target(
     {"predictions": (SampleData[RegressorPredictions], PREDICTIONS_HELP)},
     REGRESSION_PIPELINE,
     "numbers, such as age or pH",
-    SCATTERPLOT,
 )
 CLASS = _Target(
     SequenceClassifier,
@@ -137,15 +134,13 @@ CLASS = _Target(
     },
     CLASSIFICATION_PIPELINE,
     "classes, such as body sites",
-    CONFUSION,
     f" {CATEGORICAL_HELP}",
 )
 
 
-def _pictures(target, summary):
+def _pictures(summary):
     return {
         "evaluation": (Visualization, "Predicted against true values, with scores."),
-        target.picture[0]: (Visualization, target.picture[1]),
         "training_summary": (Visualization, summary),
     }
 
@@ -170,7 +165,7 @@ def _register_hold_out(plugin, target):
         ),
         target.model[0]: (target.model[1], "The model, trained on the training samples."),
         **target.predictions,
-        **_pictures(target, "How the encoder and the model were trained."),
+        **_pictures("How the encoder and the model were trained."),
     }
     plugin.pipelines.register_function(
         function=pipelines.regress_samples if is_number else pipelines.classify_samples,
@@ -199,7 +194,7 @@ def _register_cross_validation(plugin, target):
             "Scores of each fold and of all samples together, with 95% intervals. Opens as "
             "metadata.",
         ),
-        **_pictures(target, "How the models of the folds were trained."),
+        **_pictures("How the models of the folds were trained."),
     }
     plugin.pipelines.register_function(
         function=pipelines.cross_validate_regression

@@ -136,9 +136,18 @@ def test_importance_is_taken_by_heatmap_and_tabulate(table, important, site):
 
 def test_importance_has_a_column_for_each_group(important):
     columns = list(important.importance.view(pd.DataFrame).columns)
-    assert columns == ["gut", "oral", "skin"]
+    assert columns == ["importance_gut", "importance_oral", "importance_skin"]
     effects = important.sample_effects.view(pd.DataFrame)
     assert (effects.astype(bool).sum(axis=1) <= 5).all()
+
+
+def test_importance_and_mean_effects_are_tabulated_together(important):
+    both = important.importance.view(qiime2.Metadata).merge(
+        important.mean_effects.view(qiime2.Metadata)
+    )
+    assert {"importance_gut", "mean_effect_gut"} <= set(both.columns)
+    page = metadata.visualizers.tabulate(both).visualization
+    assert str(page.type) == "Visualization"
 
 
 def test_importance_refuses_encoders(table, simulated, trained_encoder):

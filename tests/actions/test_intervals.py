@@ -169,6 +169,12 @@ def test_evaluate_regression_notes_intervals_of_another_model(tmp_path):
     assert "In 200 samples the median of the intervals is not the prediction" in text
 
 
+def test_evaluate_regression_notes_intervals_of_another_column(tmp_path):
+    predicted, table, true, _ = artifacts()
+    text = evaluated(*imported(predicted, table, true * 100), tmp_path)
+    assert "No true value lies in the interval of its sample. Check that ph is the column" in text
+
+
 def test_evaluate_regression_with_missing_values_and_one_sample(tmp_path):
     predicted, table, true, _ = artifacts(3)
     true.iloc[:2] = np.nan

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import qiime2
+import skbio
 from model_files import small_model
 from q2_sample_classifier import PredictionsDirectoryFormat
 from q2_types.feature_data import DNAFASTAFormat
@@ -32,6 +33,7 @@ QUICK = {
     "lr": 1e-3,
     "device": "cpu",
 }
+SHALLOW = {"rarefy_depth": 100}
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +105,10 @@ def kept(call):
 
 
 PIPELINES = {
-    "regress_samples": ("age", {}, 1),
-    "classify_samples": ("site", {}, 1),
-    "cross_validate_regression": ("age", {"n_folds": 3}, 3),
-    "cross_validate_classification": ("site", {"n_folds": 3}, 3),
+    "regress_samples": ("age", SHALLOW, 1),
+    "classify_samples": ("site", SHALLOW, 1),
+    "cross_validate_regression": ("age", {"n_folds": 3, **SHALLOW}, 3),
+    "cross_validate_classification": ("site", {"n_folds": 3, **SHALLOW}, 3),
 }
 
 
@@ -147,7 +149,7 @@ def test_options_reach_the_actions(table, phylogeny, simulated):
     ctx = Recorder()
     pipelines.regress_samples(
         ctx, table, age, phylogeny=phylogeny, pretrain_epochs=7, pretrain_lr=0.01, epochs=3,
-        dropout=0.3, loss_type="mae", random_seed=5,
+        dropout=0.3, loss_type="mae", random_seed=5, **SHALLOW,
     )  # fmt: skip
     (pretraining,), (training,) = ctx.named("pretrain"), ctx.named("train_regressor")
     assert (pretraining["epochs"], pretraining["lr"], pretraining["dropout"]) == (7, 0.01, 0.3)
@@ -161,7 +163,9 @@ def test_given_encoder_is_used_and_returned(table, phylogeny, simulated):
     age, _, _ = columns(simulated)
     encoder = Promise("import", {})
     ctx = Recorder()
-    outputs = pipelines.regress_samples(ctx, table, age, encoder=encoder, phylogeny=phylogeny)
+    outputs = pipelines.regress_samples(
+        ctx, table, age, encoder=encoder, phylogeny=phylogeny, **SHALLOW
+    )
     assert not ctx.named("pretrain")
     assert ctx.named("train_regressor")[0]["encoder"] is encoder
     assert ctx.named("train_regressor")[0]["phylogeny"] is phylogeny
@@ -173,7 +177,7 @@ def test_encoder_is_taken_out_of_other_models(table, simulated):
     model = Promise("import", {})
     model.type = qiime2.sdk.util.parse_type("AAMModel[SequenceRegressor]")
     ctx = Recorder()
-    outputs = pipelines.regress_samples(ctx, table, age, encoder=model)
+    outputs = pipelines.regress_samples(ctx, table, age, encoder=model, **SHALLOW)
     assert outputs[2].action == "extract_encoder"
     assert outputs[2].inputs["model"] is model
 
@@ -181,7 +185,7 @@ def test_encoder_is_taken_out_of_other_models(table, simulated):
 def test_folds_of_a_column(table, simulated):
     age, site, _ = columns(simulated)
     ctx = Recorder()
-    pipelines.cross_validate_regression(ctx, table, age, folds=site)
+    pipelines.cross_validate_regression(ctx, table, age, folds=site, **SHALLOW)
     of_sites = simulated.metadata.groupby("site").groups
     tested = [kept(call["table"].inputs) for call in ctx.named("predict_regression")]
     assert tested == [set(of_sites[name]) for name in sorted(of_sites)]
@@ -235,23 +239,156 @@ def test_samples_without_values(missing, table, simulated):
     ctx = Recorder()
     with pytest.raises(ValueError, match=rf"2 of the table's 48 samples.*column '{missing}'"):
         pipelines.regress_samples(ctx, table, age, split=split)
-    pipelines.regress_samples(ctx, table, age, split=split, missing_samples="ignore")
+    pipelines.regress_samples(ctx, table, age, split=split, missing_samples="ignore", **SHALLOW)
     used = set().union(*(kept(call) for call in ctx.named("filter_samples")))
     assert used == set(frame.index[2:])
 
 
-def test_numbers_among_words_reach_other_plugins_as_numbers(table, simulated):
+def test_numbers_among_words_for_missing_values_are_used(table, simulated):
     values = simulated.metadata["age"].astype(str)
     values.iloc[:3] = "not collected"
     age = qiime2.CategoricalMetadataColumn(values)
     for pipeline in (pipelines.regress_samples, pipelines.cross_validate_regression):
         ctx = Recorder()
-        pipeline(ctx, table, age, missing_samples="ignore")
+        pipeline(ctx, table, age, missing_samples="ignore", **SHALLOW)
         used = set().union(*(kept(call) for call in ctx.named("filter_samples")))
         assert used == set(values.index[3:])
-        (scatterplot,) = ctx.named("scatterplot")
-        assert isinstance(scatterplot["truth"], qiime2.NumericMetadataColumn)
-        assert set(scatterplot["truth"].ids) == used
+
+
+def changed(simulated, change):
+    """Return a table artifact of counts (features by samples) that `change` has altered."""
+    counts = simulated.table.matrix_data.toarray()
+    features, ids = list(simulated.table.ids("observation")), list(simulated.table.ids())
+    change(counts, features)
+    return qiime2.Artifact.import_data(
+        "FeatureTable[Frequency]", biom.Table(counts, features, ids)
+    )
+
+
+def relabelled(simulated, label):
+    """Return the column 'visit', made of the number of each sample."""
+    ids = simulated.metadata.index
+    values = [label(i) for i in range(len(ids))]
+    return qiime2.CategoricalMetadataColumn(pd.Series(values, ids, name="visit", dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (lambda i: f"{1 + i % 3:02d}", "'visit' has 3 classes .*'01' as 1; '02' as 2"),
+        (lambda i: ["None", "some"][i % 2], "'None' as a missing value.*'None' to 'visit None'"),
+        (lambda i: ["a\tb", "c"][i % 2], "control character such as a tab"),
+        (lambda i: "same", "only one class"),
+    ],
+)
+@pytest.mark.parametrize("name", ["classify_samples", "cross_validate_classification"])
+def test_classes_that_results_cannot_hold_are_refused_at_the_start(
+    name, label, said, table, phylogeny, simulated
+):
+    column, ctx = relabelled(simulated, label), Recorder()
+    with pytest.raises(ValueError, match=said):
+        getattr(pipelines, name)(ctx, table, column, phylogeny=phylogeny, **SHALLOW)
+    assert not ctx.calls
+
+
+def test_train_classifier_refuses_classes_that_results_cannot_hold(table, simulated):
+    column = relabelled(simulated, lambda i: ["NA", "2"][i % 2])
+    with pytest.raises(ValueError, match=r"'visit' has 1 class that .*'NA' as a missing value"):
+        aam.methods.train_classifier(table, column, **QUICK)
+    # Only the samples of the table count.
+    elsewhere = column.to_series()
+    elsewhere.index = elsewhere.index + "x"
+    both = pd.concat([simulated.metadata["site"].rename("visit"), elsewhere])
+    with pytest.raises(ValueError, match="No sample is left after rarefaction"):
+        aam.methods.train_classifier(
+            table, qiime2.CategoricalMetadataColumn(both), **QUICK | {"rarefy_depth": 10_000}
+        )
+
+
+def negative_count(counts, features):
+    counts[3, 0] = -1
+
+
+def no_sequence(counts, features):
+    features[5] = "9f2e77"
+
+
+def shallow_fold(counts, features):
+    counts[:, 2::3] = 0
+    counts[0, 2::3] = 5
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (negative_count, "not counts, such as -1"),
+        (no_sequence, "not DNA sequences, such as '9f2e77'"),
+        (shallow_fold, None),
+    ],
+)
+def test_what_only_a_later_step_would_refuse_is_refused_at_the_start(change, said, simulated):
+    """Fold 2 alone has what cannot be used: it is predicted last."""
+    folds = relabelled(simulated, lambda i: f"fold{i % 3}")
+    numbers = pd.Series(np.arange(48) % 7.0, simulated.metadata.index, name="age")
+    table, ctx = changed(simulated, change), Recorder()
+    call = (ctx, table, qiime2.NumericMetadataColumn(numbers))
+    if said is None:  # shallow samples are predicted, but not learnt from
+        pipelines.cross_validate_regression(*call, folds=folds, **SHALLOW)
+        assert len(ctx.named("predict_regression")) == 3
+        return
+    with pytest.raises(ValueError, match=said):
+        pipelines.cross_validate_regression(*call, folds=folds, **SHALLOW)
+    assert not ctx.calls
+
+
+def test_folds_that_cannot_be_left_out_are_named_together(table, simulated):
+    folds = relabelled(simulated, lambda i: f"fold{i % 3}")
+    # Without fold 0, all values are equal.
+    values = [float(i) if i % 3 == 0 else 5.0 for i in range(48)]
+    numbers = pd.Series(values, simulated.metadata.index, name="age")
+    ctx = Recorder()
+    said = r"1 of the 3 folds cannot be predicted.* Without 'fold0': .*'age' has the same value"
+    with pytest.raises(ValueError, match=said):
+        pipelines.cross_validate_regression(
+            ctx, table, qiime2.NumericMetadataColumn(numbers), folds=folds, **SHALLOW
+        )
+    assert not ctx.calls
+
+
+def test_a_phylogeny_that_lacks_a_feature_of_one_fold_is_refused_at_the_start(simulated):
+    tree = skbio.TreeNode.read([simulated.newick])
+    names = [tip.name for tip in tree.tips()]
+    phylogeny = qiime2.Artifact.import_data("Phylogeny[Rooted]", tree.shear(set(names[1:])))
+    ids = list(simulated.table.ids())
+
+    def only_in_the_first(counts, features):
+        row = features.index(names[0])
+        counts[row] = 0
+        counts[row, 0] = 50
+
+    table, column = changed(simulated, only_in_the_first), qiime2.Metadata(simulated.metadata)
+    split = relabelled(simulated, lambda i: "test" if i in (0, 7) else "train")
+    age, ctx = column.get_column("age"), Recorder()
+    given = {"phylogeny": phylogeny, **SHALLOW}
+    # Held out, the feature is not needed; in training, it is.
+    pipelines.regress_samples(ctx, table, age, split=split, **given)
+    assert kept(ctx.named("predict_regression")[0]["table"].inputs) == {ids[0], ids[7]}
+    # Nor is it where nothing is learnt of the phylogeny.
+    frozen = given | {"encoder": Promise("import", {}), "freeze_base": True}
+    pipelines.cross_validate_regression(Recorder(), table, age, n_folds=2, **frozen)
+    folds, ctx = relabelled(simulated, lambda i: f"fold{i % 2}"), Recorder()
+    with pytest.raises(ValueError, match=r"1 of the 2 folds .* Without 'fold1': .*tips of the"):
+        pipelines.cross_validate_regression(ctx, table, age, folds=folds, **given)
+    assert not ctx.calls
+
+
+def test_held_out_classes_that_nothing_teaches_are_refused_at_the_start(table, simulated):
+    column = relabelled(simulated, lambda i: "new" if i < 4 else "ab"[i % 2])
+    split = relabelled(simulated, lambda i: "test" if i < 4 else "train")
+    ctx = Recorder()
+    with pytest.raises(ValueError, match=r"None of the 4 held-out .* are 'new'; training has 'a'"):
+        pipelines.classify_samples(ctx, table, column, split=split, **SHALLOW)
+    assert not ctx.calls
 
 
 # ---- what comes out ----------------------------------------------------------------------------
@@ -269,7 +406,7 @@ def test_regress_samples(table, phylogeny, simulated):
     encoder, regressor = read(made.used_encoder), read(made.regressor)
     assert (encoder.spec.kind, len(encoder.history)) == (ENCODER, 2)
     assert (regressor.spec.kind, len(regressor.history)) == (REGRESSOR, 1)
-    for page in (made.evaluation, made.scatterplot, made.training_summary):
+    for page in (made.evaluation, made.training_summary):
         assert "index.html" in page.get_index_paths()["html"]
     again = aam.methods.predict_regression(made.test_table, made.regressor).predictions
     pd.testing.assert_series_equal(again.view(pd.Series), made.predictions.view(pd.Series))
@@ -288,6 +425,29 @@ def test_classify_samples_from_scratch(table, simulated):
     age = qiime2.Metadata(simulated.metadata).get_column("age")
     started = aam.methods.train_regressor(table, age, made.used_encoder, **QUICK).regressor
     assert str(started.type) == "AAMModel[SequenceRegressor]"
+
+
+def test_classes_that_training_left_out_do_not_lose_the_results(simulated, tmp_path):
+    """Classes 0, 1, 2 and empty cells; all of class 2 is too shallow to train on."""
+
+    def shallow(counts, features):
+        for i in range(48):
+            if i % 4 == 2:
+                counts[:, i] = 0
+                counts[0, i] = 20
+        counts[:, 5] = 0
+
+    column = relabelled(simulated, lambda i: [None, "0", "2", "1"][i % 4])
+    made = aam.pipelines.classify_samples(
+        changed(simulated, shallow), column, missing_samples="ignore", test_fraction=0.5, **QUICK
+    )
+    assert set(made.predictions.view(pd.Series).astype(str)) <= {"0", "1"}
+    assert list(made.probabilities.view(pd.DataFrame).columns) == ["0", "1"]
+    made.evaluation.export_data(str(tmp_path))
+    shown = pd.read_csv(tmp_path / "samples.tsv", sep="\t", dtype=str)
+    assert len(shown) == 18
+    assert set(shown["true"]) == {"0", "1", "2"}
+    assert "confusion_matrix" not in aam.pipelines.classify_samples.signature.outputs
 
 
 def test_cross_validate_regression(table, simulated):
@@ -353,7 +513,7 @@ def test_merge_predictions_keeps_class_names():
     )
     assert str(merged.type) == "SampleData[ClassifierPredictions]"
     path = merged.view(PredictionsDirectoryFormat).path / "predictions.tsv"
-    assert path.read_text() == "sample-id\tsite\ns010\t01\ns1.01\t1.0\nsNA0\tNA\n"
+    assert path.read_text() == "sample-id\tprediction\ns010\t01\ns1.01\t1.0\nsNA0\tNA\n"
 
 
 def test_merge_predictions_refuses_samples_twice():

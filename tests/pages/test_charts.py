@@ -6,7 +6,7 @@ import math
 import pytest
 
 from q2_aam.pages import charts as charts
-from q2_aam.pages import frame, legend
+from q2_aam.pages import epoch_charts, frame, legend
 
 NASTY = "a.b[0]['c'] \"d\" </script> \u2028 ñ"
 
@@ -45,9 +45,9 @@ def example(name):
     matrix = charts.records(true=[NASTY], predicted=[NASTY], n=[3], share=[1])
     calibration = charts.records(confidence=[0.5], accuracy=[0.4], low=[0.1], high=[0.7], n=[5])
     made = {
-        "course": lambda: charts.course(epochs, [NASTY], "Loss"),
-        "courses": lambda: charts.course(epochs, [NASTY, "b"], "Loss"),
-        "rate": lambda: charts.learning_rate(epochs, [NASTY]),
+        "course": lambda: epoch_charts.course(epochs, [NASTY], "Loss"),
+        "courses": lambda: epoch_charts.course(epochs, [NASTY, "b"], "Loss"),
+        "rate": lambda: epoch_charts.learning_rate(epochs, [NASTY]),
         "against": lambda: charts.predicted_against_true(samples(names), ends, names, NASTY),
         "ungrouped": lambda: charts.predicted_against_true(samples([]), ends, [], NASTY),
         "residuals": lambda: charts.residuals(samples(names), names, NASTY),
@@ -127,7 +127,7 @@ def test_legend_of_a_course_names_what_is_in_the_chart():
 
 
 def test_series_have_the_same_colour_in_every_chart():
-    spec = charts.course(
+    spec = epoch_charts.course(
         charts.records(epoch=[0], value=[1], series=["validation"], model=["m"], kept=[True]),
         ["m"],
         "Loss",
@@ -192,3 +192,36 @@ def test_write_escapes_every_text(tmp_path):
     assert "<i>" not in shown
     for letter in "fdkchnrvsptl":
         assert f"&lt;i&gt;{letter}" in shown
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 11, 12, 300])
+def test_epochs_are_whole_and_marked_once(n):
+    rows = charts.records(
+        epoch=range(n),
+        value=[1e-3 / (i + 1) for i in range(n)],
+        series=["training"] * n,
+        model=["m"] * n,
+        kept=[False] * n,
+    )
+    for spec in (
+        epoch_charts.course(rows, ["m"], "Loss"),
+        epoch_charts.learning_rate(rows, ["m"]),
+    ):
+        axes = [layer["encoding"]["x"] for layer in spec["layer"]]
+        assert axes[0]["axis"] == axes[1]["axis"]
+        ticks = axes[0]["axis"]["values"]
+        assert ticks == sorted(set(map(int, ticks)))
+        assert len(ticks) == min(n, len(ticks)) <= 11
+        assert ticks[0] == 0
+        assert ticks[-1] < n
+        assert axes[0]["scale"]["domain"] == [-0.5, n - 0.5]
+
+
+def test_learning_rate_steps_between_epochs():
+    rows = charts.records(epoch=[0, 1], value=[1e-3, 1e-4], model=["m"] * 2)
+    spec = epoch_charts.learning_rate(rows, ["m"])
+    drawn = sorted(spec["datasets"]["levels"], key=lambda row: row["order"])
+    assert [row["at"] for row in drawn] == [-0.5, 0.5, 0.5, 1.5]
+    assert [row["value"] for row in drawn] == [1e-3, 1e-3, 1e-4, 1e-4]
+    assert spec["layer"][0]["encoding"]["order"]["field"] == "order"
+    assert "interpolate" not in spec["layer"][0]["mark"]

@@ -382,14 +382,70 @@ def test_evaluate_classification_shows_the_scores(pages):
     assert by_class == list(probabilities.columns)
 
 
-@pytest.mark.parametrize("names", [("01", "2", "None"), ("1", "1.0", "3"), ("a", "7", "nan")])
-def test_evaluate_classification_understands_names_that_look_like_numbers(names, tmp_path):
+NAMES_OF_CLASSES = [
+    ("01", "2", "None"),
+    ("1", "1.0", "3"),
+    ("0", "1"),
+    ("a", "7", "nan"),
+    ("NA", "n/a", "null", "NULL"),
+    ("true", "false", "TRUE"),
+    ("id", "sample-id", "1e5"),
+    ("b c", "größe", "日本 語", "a,b;c|d", "\"q\" 'r'"),
+]
+
+
+@pytest.mark.parametrize("names", NAMES_OF_CLASSES)
+def test_evaluate_classification_keeps_every_word(names, tmp_path):
     predicted, probabilities, true = classification(names)
-    made = evaluate_classification(predicted, probabilities, true)
-    export(made, tmp_path / "v")
-    options = {"sep": "\t", "index_col": 0, "dtype": str, "keep_default_na": False}
-    samples = pd.read_csv(tmp_path / "v" / "samples.tsv", **options)
+    # The first is not the most probable one, so that words cannot be taken from there.
+    predicted.iloc[0] = probabilities.iloc[0].idxmin()
+    ids = pd.Index(["NA", "None", "01", "1.0", *predicted.index[4:]], name="sample-id")
+    for table in (predicted, probabilities, true):
+        table.index = ids
+    text = export(evaluate_classification(predicted, probabilities, true), tmp_path / "v")
+    options = {"sep": "\t", "header": None, "dtype": str, "keep_default_na": False}
+    samples = pd.read_csv(tmp_path / "v" / "samples.tsv", **options | {"header": 0})
     assert samples["predicted"].tolist() == predicted.tolist()
+    assert samples["true"].tolist() == true.tolist()
+    assert samples["sample-id"].tolist() == list(ids)
+    confusion = pd.read_csv(tmp_path / "v" / "confusion.tsv", **options)
+    assert confusion.iloc[0, 1:].tolist() == confusion.iloc[1:, 0].tolist() == list(names)
+    assert [row[0] for row in cells(text, "Scores by class")[1:]] == list(names)
+
+
+def test_evaluate_classification_refuses_a_column_without_a_class_of_the_model():
+    predicted, probabilities, true = classification()
+    said = (
+        r"No value of metadata column 'site' in the 60 predicted samples .* the column has "
+        r"'Gut', 'Oral', 'Skin'; the classes are 'gut', 'oral', 'skin'\. Give the column"
+    )
+    with pytest.raises(ValueError, match=said):
+        evaluate_classification(predicted, probabilities, true.str.capitalize())
+    artifacts = [
+        qiime2.Artifact.import_data("SampleData[ClassifierPredictions]", predicted),
+        qiime2.Artifact.import_data("SampleData[Probabilities]", probabilities),
+    ]
+    with pytest.raises(ValueError, match=said):
+        aam.methods.score_classification(*artifacts, categorical(true.str.capitalize()))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda true: true * 12 + 500, "are below all true values"),
+        (lambda true: true - 500, "are above all true values"),
+        (lambda true: true.sample(frac=1, random_state=1).to_numpy() * 0.3 + 20,
+         "worse than predicting the mean"),
+        (lambda true: true, None),
+    ],
+)  # fmt: skip
+def test_evaluate_regression_notes_a_column_that_seems_to_be_another(change, said, tmp_path):
+    predicted, true, _ = regression()
+    given = pd.Series(np.asarray(change(true)), true.index, name="bmi")
+    text = export(evaluate_regression(predicted, given), tmp_path / "v")
+    asked = "Check that bmi is the column that was predicted, in the same units." in text
+    assert asked == (said is not None)
+    assert said is None or said in text
 
 
 def test_evaluate_classification_names_classes_the_model_does_not_know(tmp_path):

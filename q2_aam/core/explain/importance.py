@@ -24,8 +24,10 @@ class Importance:
     ----------
     importance : DataFrame of shape (n_features, 1 or n_groups)
         Mean over the samples of how far a feature moves the prediction, up or down.
+        Columns: 'importance', or 'importance_' and the name of the group.
     mean_effects : DataFrame of shape (n_features, 1 or n_groups)
         Mean over the samples of how a feature moves the prediction, with its sign.
+        Columns: 'mean_effect', or 'mean_effect_' and the name of the group.
     sample_effects : biom.Table of shape (n_features, n_samples)
         The same of each sample.
     """
@@ -131,7 +133,10 @@ def _means(
         parts = {name: np.arange(samples.n_samples)}
     else:
         labels = groups.to_numpy()
-        parts = {label: np.flatnonzero(labels == label) for label in sorted(set(labels))}
+        # Named apart from each other, so that both tables can be put side by side.
+        parts = {
+            f"{name}_{label}": np.flatnonzero(labels == label) for label in sorted(set(labels))
+        }
     means = {
         label: np.asarray(effects[rows].mean(axis=0)).ravel() for label, rows in parts.items()
     }

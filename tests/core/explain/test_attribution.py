@@ -182,11 +182,17 @@ def test_importance_by_groups(simulated, classifier):
     found = api.importance(
         simulated.table, classifier, groups=groups, method="integrated-gradients", steps=2
     )
-    assert list(found.importance.columns) == ["gut", "oral", "skin"]
+    assert list(found.importance.columns) == [
+        "importance_gut",
+        "importance_oral",
+        "importance_skin",
+    ]
     assert (found.importance.to_numpy() >= abs(found.mean_effects.to_numpy()) - 1e-12).all()
     rows = found.sample_effects.filter(groups.index[groups == "oral"], inplace=False)
     expected = rows.matrix_data.mean(axis=1)
-    np.testing.assert_allclose(found.mean_effects["oral"], np.asarray(expected).ravel())
+    np.testing.assert_allclose(
+        found.mean_effects["mean_effect_oral"], np.asarray(expected).ravel()
+    )
 
 
 def test_importance_refuses_what_it_cannot_answer(simulated, data, classifier, regressor):

@@ -63,7 +63,7 @@ def prepare(inputs: RunInput) -> PreparedRun:
     samples = prepare_samples(inputs)
     values = None if inputs.values is None else inputs.values[list(samples.fixed.sample_ids)]
     warn_if_few(samples.fixed.n_samples, values if inputs.kind == CLASSIFIER else None)
-    target = _target(inputs, values)
+    target = target_of(inputs, values)
     phylogenetic = None
     if _learns_phylogeny(inputs):
         phylogenetic = prepare_phylogeny(inputs, samples)
@@ -77,7 +77,8 @@ def prepare(inputs: RunInput) -> PreparedRun:
     return PreparedRun(inputs, spec, objective, data, phylogenetic)
 
 
-def _target(inputs: RunInput, values) -> Target | None:
+def target_of(inputs: RunInput, values) -> Target | None:
+    """Choose the scale of what is learnt, or list its classes."""
     if inputs.kind == ENCODER:
         return None
     if inputs.kind == CLASSIFIER:

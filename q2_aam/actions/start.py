@@ -1,0 +1,68 @@
+"""What pipelines check at the start: all that an action of theirs would refuse after others."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import biom
+import pandas as pd
+from q2_types.feature_data import DNAFASTAFormat
+from q2_types.tree import NewickFormat
+
+from q2_aam.core.model.specification import CLASSIFIER
+from q2_aam.core.options.config import Settings
+
+
+@dataclass(frozen=True)
+class CheckedInput:
+    """What a pipeline was given: artifacts, and the column to predict.
+
+    The phylogeny is absent where nothing would be learnt of it.
+    """
+
+    table: Any
+    metadata: Any
+    phylogeny: Any
+    sequences: Any
+
+
+def check_at_start(
+    given: CheckedInput, model: str, settings: Settings, parts: pd.Series, held_out: list[str]
+) -> dict:
+    """Check everything that is known before training.
+
+    Sequences and counts are checked for all samples, for those that are held out too, as they are
+    read only after training.
+
+    Parameters
+    ----------
+    given : CheckedInput
+    model : {'SequenceRegressor', 'SequenceClassifier'}
+    settings : Settings
+    parts : pandas.Series of str
+        The part that each sample is in, by sample id.
+    held_out : list of str
+        Names of the parts that are held out, one after the other.
+
+    Returns
+    -------
+    dict of str to NumericTarget or CategoricalTarget
+        What is learnt without each part.
+
+    Raises
+    ------
+    ValueError
+        If the table, sequences or phylogeny cannot be read, or too little is left to learn from.
+    """
+    from q2_aam.core.data.sample_table import sample_table
+    from q2_aam.core.training.preparation.feasibility import check_parts
+    from q2_aam.core.training.preparation.run_input import RunInput
+
+    # The views must live as long as their files are read.
+    sequences = None if given.sequences is None else given.sequences.view(DNAFASTAFormat)
+    tree = None if given.phylogeny is None else given.phylogeny.view(NewickFormat)
+    table = given.table.view(biom.Table).filter(set(parts.index), inplace=False)
+    samples = sample_table(table, sequences and str(sequences), settings.model.max_bp)
+    values = given.metadata.to_series()[list(samples.sample_ids)]
+    values = values.astype(str if model == CLASSIFIER else float)
+    inputs = RunInput(model, settings, samples, values, tree and str(tree))
+    return check_parts(inputs, parts, held_out)

@@ -1,0 +1,116 @@
+"""What training on parts of the samples would refuse, found before any part is trained on."""
+
+import logging
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from q2_aam.core.data.rarefaction import rarefy
+from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.data.target import CategoricalTarget, NumericTarget
+from q2_aam.core.phylogeny.branches import BranchTable
+from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
+from q2_aam.core.training.preparation.prepared_run import target_of
+from q2_aam.core.training.preparation.run_input import RunInput
+from q2_aam.core.training.preparation.samples import prepare_samples
+
+SHOWN = 5
+
+
+def check_parts(
+    inputs: RunInput, parts: pd.Series, held_out: Iterable[str]
+) -> dict[str, NumericTarget | CategoricalTarget]:
+    """Check that a model can be trained on the samples outside of each part.
+
+    Parameters
+    ----------
+    inputs : RunInput
+        With the samples of all parts. The phylogeny is checked if there is one.
+    parts : pandas.Series of str
+        Name of the part by sample id.
+    held_out : iterable of str
+        Names of the parts that are held out, one after the other.
+
+    Returns
+    -------
+    dict of str to NumericTarget or CategoricalTarget
+        What is learnt without each part.
+
+    Raises
+    ------
+    ValueError
+        With all parts that cannot be held out, and why: too few samples are left, or one class,
+        or a feature is not in the phylogeny.
+    """
+    held_out = list(held_out)
+    targets, problems = {}, {}
+    with _silence():
+        settings, tree = inputs.settings, inputs.phylogeny
+        table = drop_missing_features(inputs.table, tree, settings)
+        inputs = replace(inputs, table=table)
+        depth = settings.data.rarefy_depth
+        usable = table.take(np.flatnonzero(table.depths >= max(depth, 1)))
+        if tree is not None and _has_all(tree, table.feature_ids):
+            tree = None  # so it has those of each part, and need not be read again
+        if tree is not None and usable.n_samples:
+            usable = rarefy(table, depth, inputs.seed)  # may lose what the tree lacks
+        for name in held_out:
+            training = set(parts.index[parts != name])
+            try:
+                targets[name] = _check(inputs, usable, training, tree)
+            except ValueError as error:
+                problems[name] = str(error)
+    if problems:
+        raise ValueError(_sentence(problems, len(held_out)))
+    return targets
+
+
+def _check(inputs: RunInput, usable: SampleTable, training: set[str], tree: str | None):
+    kept = [name for name in usable.sample_ids if name in training]
+    if len(kept) <= 2:
+        # Let the sentence count all samples, and not only those that are deep enough.
+        ids = [name for name in inputs.table.sample_ids if name in training]
+        prepare_samples(replace(inputs, table=inputs.table.select(ids).observed()))
+    # Drawing reads takes time, and says no more of what is enough.
+    settings = inputs.settings
+    as_they_are = replace(settings, data=replace(settings.data, rarefy_depth=0))
+    part = usable.select(kept).observed()
+    samples = prepare_samples(replace(inputs, settings=as_they_are, table=part))
+    if tree is not None:
+        BranchTable.from_newick(tree, samples.fixed.feature_ids)
+    learnt = list(samples.fixed.sample_ids)
+    return target_of(inputs, inputs.values[learnt])  # noqa: PD011 - no data frame
+
+
+def _has_all(tree: str, feature_ids) -> bool:
+    try:
+        BranchTable.from_newick(tree, feature_ids)
+    except ValueError:
+        return False
+    return True
+
+
+def _sentence(problems: dict[str, str], n_parts: int) -> str:
+    if n_parts == 1:
+        return next(iter(problems.values()))
+    listed = " ".join(f"Without '{name}': {said}" for name, said in list(problems.items())[:SHOWN])
+    more = f" (… and {len(problems) - SHOWN} more folds)" if len(problems) > SHOWN else ""
+    return (
+        f"{len(problems)} of the {n_parts} folds cannot be predicted, as no model can be trained "
+        f"on the others. {listed}{more}"
+    )
+
+
+@contextmanager
+def _silence():
+    """Keep back what training will say again."""
+    logger = logging.getLogger("q2_aam.core")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
