@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import contextmanager
 
+from q2_aam.actions.threads import within_slots
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
@@ -45,7 +46,10 @@ def save_model(model) -> AAMModelDirectoryFormat:
 
 @contextmanager
 def reporting():
-    """Let the core's messages reach the user: on stderr, which QIIME 2 shows under --verbose."""
+    """Let the core's messages reach the user, and keep its work to the slots of the job.
+
+    Messages go to stderr, which QIIME 2 shows under --verbose.
+    """
     logger = logging.getLogger("q2_aam")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -53,7 +57,8 @@ def reporting():
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        yield
+        with within_slots():
+            yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
