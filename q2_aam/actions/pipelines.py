@@ -20,8 +20,8 @@ from q2_aam.actions.parameters import (
     PRETRAINING,
     REGRESSION,
     REGRESSION_PIPELINE,
-    parameter_types,
     pipeline_takes_options,
+    pipeline_types,
 )
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
@@ -193,7 +193,7 @@ class _Job:
         self.table, self.metadata = table, metadata
         self.encoder, self.phylogeny, self.sequences = encoder, phylogeny, sequences
         self.pretrains = encoder is None and phylogeny is not None
-        self.training = {name: options[name] for name in parameter_types(kind.configs)}
+        self.training = {name: options[name] for name in pipeline_types(kind.configs)}
         self.pretraining = _pretraining_options(options, self.pretrains)
         self.seed, self.device = options["random_seed"], options["device"]
         Settings.from_options(self.training, kind.fine_tuning)
@@ -265,7 +265,7 @@ def _pretraining_options(options: dict, pretrains: bool) -> dict:
                 "and without an encoder"
             ]
         )
-    return {name: options[name] for name in parameter_types(PRETRAINING)} | chosen
+    return {name: options[name] for name in pipeline_types(PRETRAINING)} | chosen
 
 
 @dataclass(frozen=True)
