@@ -21,7 +21,7 @@ def slots() -> int | None:
         return None
     if not (given.isascii() and given.isdigit() and int(given) > 0):
         log.warning(
-            "%s is '%s', which is not a whole number from 1: it is ignored.", SLOTS_VARIABLE, given
+            "GALAXY_SLOTS is '%s', which is not a whole number from 1: it is ignored.", given
         )
         return None
     return int(given)
