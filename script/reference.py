@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qiime2.sdk import util
 
-from q2_aam.actions.parameters import PretrainingOverrides, parameter_types
+from q2_aam.actions.parameters import LEFT_TO_STEPS, PretrainingOverrides, parameter_types
 from q2_aam.core.options import config
 from q2_aam.core.options.option import option_infos
 from q2_aam.plugin_setup import plugin
@@ -72,12 +72,16 @@ def _group(heading: str, actions) -> str:
     takers = [action for action in actions if _takes(action, heading)]
     told = {}
     for action in takers:
-        specs = {name: action.signature.parameters[name] for name in _names(heading)}
-        told[_parameters_table(specs)] = action.id
+        parameters = action.signature.parameters
+        if all(name in parameters for name in _names(heading)):
+            specs = {name: parameters[name] for name in _names(heading)}
+            told[_parameters_table(specs)] = action.id
     if len(told) != 1:
         raise ValueError(f"{', '.join(told.values())} differ in the options of '{heading}'.")
     links = ", ".join(_link(_dashed(action.id)) for action in takers)
-    return f"### {heading}\n\nOptions of {links}.\n\n{next(iter(told))}"
+    left = [f"`{name}`" for name in _names(heading) if name in LEFT_TO_STEPS]
+    note = f" The pipelines do not take {' and '.join(left)}." if left else ""
+    return f"### {heading}\n\nOptions of {links}.{note}\n\n{next(iter(told))}"
 
 
 def _names(heading: str) -> list[str]:
@@ -85,11 +89,12 @@ def _names(heading: str) -> list[str]:
 
 
 def _takes(action, heading: str) -> bool:
-    """Whether an action has all options of a group, with the choices that the group has."""
+    """Whether an action has the options of a group, with the choices that the group has."""
     parameters = action.signature.parameters
     types = parameter_types([GROUPS[heading]])
     return all(
-        name in parameters and parameters[name].qiime_type == kind for name, kind in types.items()
+        parameters[name].qiime_type == kind if name in parameters else name in LEFT_TO_STEPS
+        for name, kind in types.items()
     )
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -20,6 +21,17 @@ def pytest_runtest_call():
         if error.name == "unifrac" and importlib.util.find_spec("qiime2") is None:
             pytest.skip("the library unifrac, which comes with QIIME 2, is not installed")
         raise
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    """Close what Matplotlib has open after a test: q2-sample-classifier leaves figures open.
+
+    Other plugins draw into the current figure, so a test would depend on those before it.
+    """
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

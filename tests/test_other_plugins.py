@@ -87,6 +87,13 @@ def test_heatmap(importance):
     assert made.filtered_table.view(biom.Table).shape[0] == 7
 
 
+@pytest.mark.parametrize("turn", ["first", "second"])
+def test_no_test_finds_a_figure_of_another(turn):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    assert pyplot.get_fignums() == []
+    pyplot.figure()
+
+
 def test_emperor_after_pcoa():
     emperor = pytest.importorskip("qiime2.plugins.emperor")
     distances = aam.methods.embed(examples.table(), examples.encoder()).distances

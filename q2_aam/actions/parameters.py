@@ -10,6 +10,7 @@ from dataclasses import make_dataclass
 from decorator import FunctionMaker
 from qiime2.plugin import Bool, Choices, Float, Int, Range, Str
 
+from q2_aam.actions.parameter_order import in_order
 from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
@@ -24,7 +25,7 @@ PRETRAINING = (TrainConfig, ModelConfig, DataConfig, UniFracConfig)
 REGRESSION = (RegressionConfig, *PRETRAINING)
 CLASSIFICATION = (ClassificationConfig, *PRETRAINING)
 
-OF_PRETRAINING = ("epochs", "batch_size", "lr", "patience", "penalty", "nuc_penalty")
+OF_PRETRAINING = ("epochs", "lr", "penalty", "nuc_penalty")
 """Options that pipelines take twice: for pre-training, and for the training after it."""
 
 
@@ -44,6 +45,9 @@ PretrainingOverrides = make_dataclass(
 
 REGRESSION_PIPELINE = (PretrainingOverrides, *REGRESSION)
 CLASSIFICATION_PIPELINE = (PretrainingOverrides, *CLASSIFICATION)
+
+LEFT_TO_STEPS = ("lazy_unifrac", "prune_tree", "use_expandable_segments")
+"""Options that pipelines do not take, as no result depends on them: their steps have them."""
 
 PREDICTION = ("device",)
 """Options that prediction takes; everything else lies in the model."""
@@ -83,6 +87,16 @@ def parameter_help(configs) -> dict[str, str]:
     return {name: info.help for name, info in _infos(configs).items()}
 
 
+def pipeline_types(configs) -> dict:
+    """Return the QIIME 2 type of each option that a pipeline takes."""
+    return {n: kind for n, kind in parameter_types(configs).items() if n not in LEFT_TO_STEPS}
+
+
+def pipeline_help(configs) -> dict[str, str]:
+    """Return the help text of each option that a pipeline takes."""
+    return {n: said for n, said in parameter_help(configs).items() if n not in LEFT_TO_STEPS}
+
+
 def prediction_types() -> dict:
     """Return the QIIME 2 types of the options of prediction."""
     return {name: parameter_types([TrainConfig])[name] for name in PREDICTION}
@@ -107,7 +121,7 @@ def takes_options(configs):
 
     def decorate(action):
         action.__signature__ = inspect.signature(action).replace(
-            parameters=_own_parameters(action) + spelt_out
+            parameters=in_order(_own_parameters(action), spelt_out)
         )
         action.__annotations__ |= {p.name: p.annotation for p in spelt_out}
         del action.__annotations__["options"]
@@ -122,17 +136,20 @@ def pipeline_takes_options(configs):
     As `takes_options`, without annotations, which pipelines must not have. QIIME 2 takes the
     context out of a pipeline's signature, which works only with one that was written as such.
     """
-    infos = _infos(configs)
+    options = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=info.default)
+        for name, info in _infos(configs).items()
+        if name not in LEFT_TO_STEPS
+    ]
 
     def decorate(pipeline):
-        own = _own_parameters(pipeline)
-        names = [*(p.name for p in own), *infos]
-        defaults = [p.default for p in own if p.default is not p.empty]
+        parameters = in_order(_own_parameters(pipeline), options)
+        names = [p.name for p in parameters]
         spelt_out = FunctionMaker.create(
             f"{pipeline.__name__}({', '.join(names)})",
             f"return _pipeline_({', '.join(f'{name}={name}' for name in names)})",
             {"_pipeline_": pipeline},
-            defaults=(*defaults, *(info.default for info in infos.values())),
+            defaults=tuple(p.default for p in parameters if p.default is not p.empty),
             doc=pipeline.__doc__,
             module=pipeline.__module__,
         )

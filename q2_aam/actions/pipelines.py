@@ -22,8 +22,8 @@ from q2_aam.actions.parameters import (
     PRETRAINING,
     REGRESSION,
     REGRESSION_PIPELINE,
-    parameter_types,
     pipeline_takes_options,
+    pipeline_types,
 )
 from q2_aam.actions.start import CheckedInput, check_at_start
 from q2_aam.actions.views import classes_of
@@ -209,7 +209,7 @@ class _Job:
         self.table, self.metadata = table, metadata
         self.encoder, self.phylogeny, self.sequences = encoder, phylogeny, sequences
         self.pretrains = encoder is None and phylogeny is not None
-        self.training = {name: options[name] for name in parameter_types(kind.configs)}
+        self.training = {name: options[name] for name in pipeline_types(kind.configs)}
         self.pretraining = _pretraining_options(options, self.pretrains)
         self.seed, self.device = options["random_seed"], options["device"]
         self.settings = Settings.from_options(self.training, kind.fine_tuning)
@@ -297,7 +297,7 @@ def _pretraining_options(options: dict, pretrains: bool) -> dict:
                 "and without an encoder"
             ]
         )
-    return {name: options[name] for name in parameter_types(PRETRAINING)} | chosen
+    return {name: options[name] for name in pipeline_types(PRETRAINING)} | chosen
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pandas as pd
 import qiime2
 
+from q2_aam.actions.threads import within_slots
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
@@ -80,7 +81,10 @@ def save_model(model) -> AAMModelDirectoryFormat:
 
 @contextmanager
 def reporting():
-    """Let the core's messages reach the user: on stderr, which QIIME 2 shows under --verbose."""
+    """Let the core's messages reach the user, and keep its work to the slots of the job.
+
+    Messages go to stderr, which QIIME 2 shows under --verbose.
+    """
     logger = logging.getLogger("q2_aam")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -88,7 +92,8 @@ def reporting():
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        yield
+        with within_slots():
+            yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

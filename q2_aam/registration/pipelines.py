@@ -19,8 +19,8 @@ from q2_aam.actions.parameters import (
     MISSING_SAMPLES,
     MISSING_SAMPLES_HELP,
     REGRESSION_PIPELINE,
-    parameter_help,
-    parameter_types,
+    pipeline_help,
+    pipeline_types,
 )
 from q2_aam.actions.splits import MOST_FOLDS
 from q2_aam.registration.shared import (
@@ -79,7 +79,7 @@ EACH_FOLD = (
     "Predict each fold of the samples with a model that has seen only the other folds. "
     "Pre-training is repeated for each fold. If you give an encoder, it must not have been "
     "trained on these samples. Otherwise the scores are too good. If QIIME 2 runs actions in "
-    "parallel (--parallel), all folds are trained at the same time. The models of the folds are "
+    "parallel, all folds are trained at the same time. The models of the folds are "
     "not kept. To get a model to use, train on all samples."
 )
 
@@ -105,11 +105,11 @@ class _Target:
         described = {"metadata": f"The column to predict: {self.what}.{self.hint}", **own_help}
         return {
             "inputs": INPUTS,
-            "parameters": parameters | parameter_types(self.configs),
+            "parameters": parameters | pipeline_types(self.configs),
             "parameter_descriptions": {
                 **described,
                 "missing_samples": MISSING_SAMPLES_HELP,
-                **parameter_help(self.configs),
+                **pipeline_help(self.configs),
             },
         }
 

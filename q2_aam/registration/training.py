@@ -39,10 +39,6 @@ REFERENCES_HELP = (
     "Metadata whose ids are the reference samples of stripe_mode. Without it, they are drawn at "
     "random. Reference samples must be among the training samples."
 )
-RUN_DIR_HELP = (
-    "Set the environment variable Q2_AAM_RUN_DIR to a directory to watch the run in TensorBoard. "
-    "If the run stops, the same command resumes it."
-)
 
 
 def register(plugin):
@@ -97,7 +93,7 @@ def _register_pretraining(plugin):
         description=(
             "Learn, without labels, to read the sequences of a sample. The model learns to "
             "predict UniFrac distances between samples and masked nucleotides. train-regressor "
-            f"and train-classifier start from the encoder. {RUN_DIR_HELP}"
+            "and train-classifier start from the encoder."
         ),
         citations=UNIFRAC_PAPERS,
     )
@@ -140,7 +136,7 @@ def _register_training(plugin, function, kind, configs, output, name, descriptio
             output: "The model of the epoch that is best on the validation samples."
         },
         name=name,
-        description=f"{description} {RUN_DIR_HELP}",
+        description=description,
         citations=UNIFRAC_PAPERS,
     )
 

@@ -31,8 +31,8 @@ def _register_training(plugin):
         inputs={"models": List[ANY_MODEL]},
         parameters={},
         input_descriptions={
-            "models": "One model, or several models to compare, of any kind. They are numbered in "
-            "the order given."
+            "models": "One model, or several models to compare, of any kind. The page numbers "
+            "them. It says what each model predicts, and in which options they differ."
         },
         parameter_descriptions={},
         name="Show how models were trained",

@@ -1,0 +1,62 @@
+"""In which order an action shows its parameters: the common ones first, related ones together.
+
+Galaxy shows what must be given, and puts everything else into one closed section, inputs before
+parameters. So only the order tells there what belongs together. The help of the command line has
+the same order.
+"""
+
+from collections.abc import Sequence
+from inspect import Parameter
+
+GROUPS = {
+    "what most studies choose": (
+        "rarefy_depth", "max_bp", "epochs", "freeze_base", "random_seed",
+    ),
+    "the target": (
+        "target_transform", "loss_type", "quantiles", "class_weights", "best_metric",
+        "stored_samples", "ensemble",
+    ),
+    "the samples": (
+        "test_size", "rarefy_each_epoch", "token_limit", "asv_sampling",
+    ),
+    "the phylogeny": (
+        "missing_features", "unifrac_metric", "stripe_mode", "reference_samples", "reference_ids",
+        "lazy_unifrac", "prune_tree",
+    ),
+    "pre-training within a pipeline": (
+        "pretrain_epochs", "pretrain_lr", "pretrain_penalty", "pretrain_nuc_penalty",
+    ),
+    "the weights of the losses": (
+        "target_penalty", "penalty", "nuc_penalty", "count_penalty", "nuc_mask_ratio",
+        "nuc_mask_strategy",
+    ),
+    "training": (
+        "batch_size", "lr", "patience", "optimizer", "scheduler", "warmup_steps", "weight_decay",
+        "max_grad_norm", "dropout",
+    ),
+    "the size of the model": (
+        "embedding_dim", "attention_heads", "attention_layers", "patch_size",
+    ),
+    "memory and machine": (
+        "device", "mixed_precision", "gradient_accumulation_steps", "gradient_checkpointing",
+        "asv_chunk_size", "num_workers", "compile_model", "use_expandable_segments",
+    ),
+}  # fmt: skip
+
+_RANKS = {name: i for i, name in enumerate(n for group in GROUPS.values() for n in group)}
+
+
+def in_order(own: Sequence[Parameter], options: Sequence[Parameter]) -> list[Parameter]:
+    """Put the parameters of an action into the order in which they are shown.
+
+    Parameters
+    ----------
+    own : sequence of inspect.Parameter
+        What the action itself names: first, unless a group names it too.
+    options : sequence of inspect.Parameter
+        The options of a run, each with a default: group by group. One that no group names is
+        last.
+    """
+    ranks = {p.name: _RANKS.get(p.name, -1) for p in own}
+    ranks |= {p.name: _RANKS.get(p.name, len(_RANKS)) for p in options}
+    return sorted([*own, *options], key=lambda p: ranks[p.name])
