@@ -6,7 +6,7 @@ Nothing is installed. The packages of the file are written as names and versions
 environment, and pip, which asks its index, says what it would do there (``--dry-run``).
 
 Conditions on Python in our dependencies are judged by the Python of the file. Those in their
-dependencies are judged by the Python that runs this, as pip has it.
+dependencies are judged by the Python that runs this, as pip has it. It needs Python 3.11.
 """
 
 import json

@@ -161,6 +161,7 @@ def test_sample_ids_that_look_missing_are_kept(sound, simulated):
         *aam.methods.predict_classification(table, sound["classifier"]),
         *aam.methods.predict_intervals(table, sound["regressor"]),
     ]
+    assert list(results[-1].view(qiime2.Metadata).ids) == MISSING_WORDS
     for result in results:
         (path,) = Path(str(result.view(result.format))).glob("*.tsv")
         lines = path.read_text().splitlines()[1:]

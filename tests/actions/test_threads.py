@@ -3,7 +3,11 @@
 import inspect
 import logging
 
+import biom
+import numpy as np
+import pandas as pd
 import pytest
+import qiime2
 import torch
 from threadpoolctl import threadpool_info
 
@@ -90,9 +94,17 @@ WORK = {
 }
 
 
-class Column:
-    def to_series(self):
-        return None
+def inputs_of(action):
+    """Return something for what an action must be given; models are absent."""
+    ids = pd.Index(["a", "b"], name="sample-id")
+    given = {
+        "table": biom.Table(np.full((2, 2), 9.0), ["ACGT", "CCCC"], list(ids)),
+        "metadata": qiime2.CategoricalMetadataColumn(pd.Series(["x", "y"], ids, name="site"))
+        if action is methods.train_classifier
+        else qiime2.NumericMetadataColumn(pd.Series([1.0, 2.0], ids, name="age")),
+    }
+    parameters = inspect.signature(action).parameters.values()
+    return {p.name: given.get(p.name) for p in parameters if p.default is p.empty}
 
 
 @pytest.mark.parametrize("action", WORK, ids=lambda action: action.__name__)
@@ -102,13 +114,8 @@ def test_actions_work_within_the_slots(action, four_threads, monkeypatch):
 
     monkeypatch.setattr(api, WORK[action], work)
     monkeypatch.setenv("GALAXY_SLOTS", "3")
-    given = {
-        name: Column() if name == "metadata" else None
-        for name, parameter in inspect.signature(action).parameters.items()
-        if parameter.default is parameter.empty
-    }
     with pytest.raises(Reached, match=r"^3$"):
-        action(**given)
+        action(**inputs_of(action))
     assert torch.get_num_threads() == 4
 
 
