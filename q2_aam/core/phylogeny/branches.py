@@ -3,6 +3,7 @@
 Shapes: F features, E branches.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from q2_aam.core.phylogeny.newick import Newick, read_newick
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class BranchTable:
         Parameters
         ----------
         path : path
-            Rooted tree; every branch but the root's has a length. Names may be quoted or
+            Rooted tree with branch lengths; see `read_newick`. Names may be quoted or
             percent-encoded.
         feature_ids : sequence of str
         prune : bool
@@ -62,10 +65,12 @@ class BranchTable:
         Raises
         ------
         ValueError
-            If the file is no tree, lengths are missing or negative, a feature is not a tip, or is
-            several.
+            If the file is no tree, too many lengths are missing or negative, a feature is not a
+            tip, or is several.
         """
         newick = _read(path, feature_ids)
+        for warning in newick.warnings:
+            log.warning(warning)
         tree, tips = newick.tree, _match_tips(newick, feature_ids)
         names = [tree.name(tip) for tip in tips]
         if prune:
