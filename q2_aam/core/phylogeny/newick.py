@@ -64,7 +64,7 @@ class Newick:
     nodes : ndarray of shape (len(names),), int64
         Their places in the tree.
     warnings : tuple of str
-        What was taken as 0.
+        What was taken as 0, and whether the tree looks as if it had no root.
     """
 
     tree: bp.BP
@@ -107,6 +107,7 @@ def read_newick(path: str | Path, wanted: Callable[[str], bool]) -> Newick:
     _check_marks(text)
     _check_tips(text)
     zero, warnings = _check_lengths(text)
+    warnings += _check_root(text)
     names, kept = _find_tips(text, wanted)
     tree = bp.parse_newick(_simplified(text, kept, zero))
     if len(tree.B) != 2 * len(text.ends):
@@ -278,6 +279,20 @@ def _check_lengths(text: _Text) -> tuple[np.ndarray, tuple[str, ...]]:
         f"that above {text.above(np.flatnonzero(which)[0])}; it is taken as 0."
         for what, which in kinds.items()
         if which.any()
+    )
+
+
+def _check_root(text: _Text) -> tuple[str, ...]:
+    """Return a warning if the tree is as programs write trees without a root."""
+    is_close, is_comma = text.marks == _CLOSE, text.marks == _COMMA
+    if len(text.tips) < 4 or is_close.sum() != len(text.tips) - 2:
+        return ()
+    depth = np.cumsum((text.marks == _OPEN).astype(np.int32) - is_close)
+    if (is_comma & (depth == 1)).sum() != 2:
+        return ()
+    return (
+        "The phylogeny forks into three at its root and into two elsewhere, as a tree without a "
+        "root does. UniFrac depends on the root: qiime phylogeny midpoint-root finds one.",
     )
 
 

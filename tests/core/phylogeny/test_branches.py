@@ -202,6 +202,22 @@ def test_from_newick_refuses_lengths_far_below_zero(write):
         BranchTable.from_newick(write(caterpillar(30, changed)), ["t7"])
 
 
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("(a:1,b:1,(c:1,(d:1,e:1):1):1);", True),
+        ("[&U](a:1,b:1,(c:1,d:1):1);", True),
+        ("((a:1,b:1):1,(c:1,d:1):1);", False),
+        ("((a:1,b:1,x:1):1,(c:1,d:1):1);", False),
+        ("(a:1,b:1,c:1,d:1);", False),
+        ("(a:1,b:1,(c:1,d:1,e:1):1);", False),
+    ],
+)
+def test_a_tree_that_looks_as_if_it_had_no_root_is_warned_of(write, caplog, text, warned):
+    BranchTable.from_newick(write(text), ["a", "b"])
+    assert ("forks into three at its root and into two elsewhere" in caplog.text) == warned
+
+
 def test_lengths_that_are_given_are_not_warned_of(write, caplog):
     BranchTable.from_newick(write("((a:0,b:2)0.9:0.0,c:3):-1;"), ["a", "b", "c"])
     assert not caplog.records
