@@ -98,6 +98,25 @@ READS = {
 }
 
 
+SHIFTS = {
+    "later": (lambda name: name[2:102], "begin 2 nucleotides after the beginning of the training"),
+    "earlier": (lambda name: random_read(name)[:3] + name[:97], "begin 3 nucleotides before the"),
+}
+
+
+@pytest.mark.parametrize("kind", SHIFTS)
+def test_reads_that_are_known_but_begin_elsewhere_are_warned_of(
+    kind, simulation, regressor, caplog
+):
+    change, warning = SHIFTS[kind]
+    given = changed_reads(simulation.table, change)
+    assert known(given, regressor).min() > 0.9
+    caplog.set_level(logging.WARNING)
+    predict(given, regressor)
+    assert f"Most reads {warning}" in caplog.text
+    assert WARNING not in caplog.text
+
+
 @pytest.fixture(scope="module")
 def predicted(given, regressor):
     return predict(given, regressor).view(pd.Series)
@@ -113,6 +132,7 @@ def test_reads_that_are_nearly_the_same_are_known(kind, simulation, regressor, p
     again = predict(given, regressor).view(pd.Series)
     assert np.corrcoef(again, predicted)[0, 1] > 0.9
     assert WARNING not in caplog.text
+    assert "Most reads begin" not in caplog.text
 
 
 CAUSES = {
@@ -129,6 +149,14 @@ CAUSES = {
     "primer-with-two-letters": (
         lambda name: PRIMER[:4] + "CT"[len(set(name[:5])) % 2] + PRIMER[5:] + name[:100],
         r"first 19 nucleotides, which are alike in all \(GTGT[NCT]AGCAG",
+    ),
+    "longer": (
+        lambda name: name[:120],
+        r"another length \(such as 120 nt, and 100 nt in training\)",
+    ),
+    "shorter": (
+        lambda name: name[:80],
+        r"another length \(such as 80 nt, and 100 nt in training\)",
     ),
     "other-organisms": (
         lambda name: changed(name[:100], *range(0, 100, 7)),

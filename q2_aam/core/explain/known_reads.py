@@ -13,7 +13,7 @@ import numpy as np
 from q2_aam.core.data import nucleotides
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.model.stored_samples.gapped_search import GappedSearch
-from q2_aam.core.model.stored_samples.similarity import Vocabulary
+from q2_aam.core.model.stored_samples.similarity import LEAST_IDENTITY, Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ MANY_SAMPLES = 0.1
 """Share of the samples with few known reads above which there is a warning."""
 
 MOST_LOOKED_AT = 200
-"""Unknown ASVs that are looked at for a cause, at most: those with most reads."""
+"""ASVs that are looked at for a cause, at most: those with most reads."""
 
 LEAST_OVERLAP, LEAST_FIT, LEAST_RELATED = 20, 0.9, 0.7
 """Nucleotides that a read and an ASV both have at least where it fits at another place or on the
@@ -57,12 +57,14 @@ def known_shares(vocabulary: Vocabulary, samples: SampleTable) -> np.ndarray:
 def warn_of_unknown_reads(vocabulary: Vocabulary, samples: SampleTable) -> None:
     """Warn if few reads of many samples are known, and name the likely cause.
 
-    The parameters are those of `known_shares`.
+    Reads that are known, but begin at another place, are warned of too. The parameters are those
+    of `known_shares`.
     """
     samples = samples.observed()
     shares = known_shares(vocabulary, samples)
     few = np.flatnonzero(shares < FEW_KNOWN)
     if len(few) <= MANY_SAMPLES * len(shares):
+        _warn_of_shift(vocabulary, samples)
         return
     worst = few[shares[few].argmin()]
     log.warning(
@@ -79,16 +81,39 @@ def warn_of_unknown_reads(vocabulary: Vocabulary, samples: SampleTable) -> None:
     )
 
 
+def _warn_of_shift(vocabulary: Vocabulary, samples: SampleTable) -> None:
+    tokens, reads = _most_abundant(samples, np.ones(len(samples.feature_ids), dtype=bool))
+    aligned = vocabulary.compare(tokens)[1] < LEAST_IDENTITY
+    if reads[aligned].sum() <= reads.sum() / 2:
+        return
+    fit = _Fit.of(tokens, vocabulary.gapped)
+    shifted = aligned & fit.fits & (fit.shift != 0)
+    if reads[shifted].sum() > reads.sum() / 2:
+        n = _middle(fit.shift[shifted])
+        log.warning(
+            "Most reads begin %d nucleotides %s the training reads. They are compared with the "
+            "stored training samples all the same, but the network reads each nucleotide at its "
+            "place, so predictions may be worse: trim both in the same way.",
+            abs(n),
+            "before" if n < 0 else "after the beginning of",
+        )
+
+
+def _most_abundant(samples: SampleTable, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sequences (U, L) and reads (U,) of the most abundant of some features."""
+    features = np.flatnonzero(which)
+    reads = np.asarray(samples.counts.sum(axis=0)).ravel()[features]
+    most = np.argsort(-reads, kind="stable")[:MOST_LOOKED_AT]
+    return samples.tokens[features[most]], reads[most]
+
+
 def likely_cause(vocabulary: Vocabulary, samples: SampleTable) -> str:
     """Say in a sentence why reads are unknown, after trying what is often the cause.
 
-    Tried are the other strand, another beginning, and primers that were left on. The parameters
-    are those of `known_shares`; some reads are unknown.
+    Tried are the other strand, another beginning, primers that were left on, and another length.
+    The parameters are those of `known_shares`; some reads are unknown.
     """
-    unknown = np.flatnonzero(vocabulary.find(samples.tokens) < 0)
-    reads = np.asarray(samples.counts.sum(axis=0)).ravel()[unknown]
-    most = np.argsort(-reads, kind="stable")[:MOST_LOOKED_AT]
-    tokens, reads = samples.tokens[unknown[most]], reads[most]
+    tokens, reads = _most_abundant(samples, vocabulary.find(samples.tokens) < 0)
     forward = _Fit.of(tokens, vocabulary.gapped)
     backward = _Fit.of(nucleotides.reverse_complement(tokens), vocabulary.gapped)
     _, identity = vocabulary.compare(tokens)
@@ -98,11 +123,12 @@ def likely_cause(vocabulary: Vocabulary, samples: SampleTable) -> str:
         _other_strand: turned,
         _earlier: fits & (forward.shift < 0),
         _later: fits & (forward.shift > 0),
+        _other_length: fits & (forward.shift == 0) & forward.differs_in_length,
         _related: ~turned & ~(fits & (forward.shift != 0)) & (identity >= LEAST_RELATED),
     }
     for explain, which in kinds.items():
         if reads[which].sum() > reads.sum() / 2:
-            return explain(tokens[which], np.abs(forward.shift[which]), vocabulary.tokens)
+            return explain(tokens[which], forward.take(which), vocabulary.tokens)
     if not any(which.any() for which in kinds.values()):
         return (
             "The other reads resemble none of the training reads on either strand, so they may be "
@@ -121,15 +147,25 @@ class _Fit:
         Place in the ASV at which the read begins; below 0 if it begins before.
     n_equal, n_both : ndarray of shape (U,)
         Nucleotides that are equal, and that both have.
+    length, length_of_asv : ndarray of shape (U,)
     """
 
     shift: np.ndarray
     n_equal: np.ndarray
     n_both: np.ndarray
+    length: np.ndarray
+    length_of_asv: np.ndarray
 
     @property
     def fits(self) -> np.ndarray:
         return self.n_equal >= LEAST_FIT * self.n_both
+
+    @property
+    def differs_in_length(self) -> np.ndarray:
+        return self.n_both < LEAST_IDENTITY * np.maximum(self.length, self.length_of_asv)
+
+    def take(self, which: np.ndarray) -> "_Fit":
+        return _Fit(*(column[which] for column in vars(self).values()))
 
     @classmethod
     def of(cls, tokens: np.ndarray, search: GappedSearch) -> "_Fit":
@@ -148,19 +184,20 @@ class _Fit:
             better = (equal > n_equal) & (overlap >= LEAST_OVERLAP) & (n_common > 0)
             shift[better], n_equal[better] = by, equal[better]
             n_both[better] = overlap[better]
-        return cls(shift, n_equal, n_both)
+        lengths = ((reads != nucleotides.PAD).sum(axis=1) for reads in (a, b))
+        return cls(shift, n_equal, n_both, *lengths)
 
 
-def _other_strand(tokens, shifts, learnt) -> str:
+def _other_strand(tokens, fit, learnt) -> str:
     return (
         "Most other reads fit if they are turned round: they are of the other strand, so take "
         "their reverse complements."
     )
 
 
-def _earlier(tokens, shifts, learnt) -> str:
-    n = _middle(shifts)
-    primer = _common_beginning(tokens[shifts == n], n)
+def _earlier(tokens, fit, learnt) -> str:
+    n = -_middle(fit.shift)
+    primer = _common_beginning(tokens[fit.shift == -n], n)
     if primer:
         return (
             f"Most other reads fit without their first {n} nucleotides, which are alike in all "
@@ -172,8 +209,8 @@ def _earlier(tokens, shifts, learnt) -> str:
     )
 
 
-def _later(tokens, shifts, learnt) -> str:
-    n = _middle(shifts)
+def _later(tokens, fit, learnt) -> str:
+    n = _middle(fit.shift)
     primer = _common_beginning(learnt, n)
     why = f" Training reads begin alike ({primer}), as if a primer was left on." if primer else ""
     return (
@@ -182,16 +219,24 @@ def _later(tokens, shifts, learnt) -> str:
     )
 
 
-def _related(tokens, shifts, learnt) -> str:
+def _other_length(tokens, fit, learnt) -> str:
+    return (
+        "Most other reads begin where the training reads do, but have another length (such as "
+        f"{_middle(fit.length)} nt, and {_middle(fit.length_of_asv)} nt in training): cut both to "
+        "the same length."
+    )
+
+
+def _related(tokens, fit, learnt) -> str:
     return (
         "Most other reads begin where the training reads do and are related to them, so they are "
         "of organisms that the training samples lack, or have many errors."
     )
 
 
-def _middle(shifts: np.ndarray) -> int:
-    """Return a shift in the middle that occurs."""
-    return int(np.sort(shifts)[len(shifts) // 2])
+def _middle(values: np.ndarray) -> int:
+    """Return a value in the middle that occurs."""
+    return int(np.sort(values)[len(values) // 2])
 
 
 def _common_beginning(tokens: np.ndarray, n: int) -> str:
