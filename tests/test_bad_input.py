@@ -520,6 +520,10 @@ def test_accepted_with_a_correct_result(world, row):
 
 
 WARNED = {
+    "tree-lacks-a-length": (
+        lambda w: w.pretrain(re.sub(r":[0-9.e-]+", "", w.newick, count=1)),
+        r"phylogeny has no length for 1 of its 78 branches, such as that above '[ACGT]+'",
+    ),
     "sample-of-zeros": (
         lambda w: w.predict(w.counts(put(slice(None), 3, 0))),
         r"1 of 24 samples have fewer than \d+ reads and are .*: sample04",

@@ -67,3 +67,13 @@ def importance(
             device=device,
         )
     return found.importance, found.mean_effects, found.sample_effects
+
+
+def known_reads(
+    table: biom.Table, model: AAMModelDirectoryFormat, sequences: DNAFASTAFormat = None
+) -> pd.Series:
+    """Say how much of each sample a model knows."""
+    from q2_aam.core import api
+
+    with reporting():
+        return api.known_reads(table, load_model(model), sequences=path_of(sequences))

@@ -14,12 +14,10 @@ import biom
 import numpy as np
 import pandas as pd
 import skbio
-import torch
 
 from q2_aam.core.artifact.storage import load, save
 from q2_aam.core.data.metadata import check_numbers, with_values
-from q2_aam.core.data.rarefaction import rarefy
-from q2_aam.core.data.sample_table import SampleTable, sample_table, warn_of_other_lengths
+from q2_aam.core.data.sample_table import SampleTable, sample_table
 from q2_aam.core.data.sequences import Sequences, read_sequences
 from q2_aam.core.data.target import PREDICTION
 from q2_aam.core.explain import embeddings
@@ -29,12 +27,17 @@ from q2_aam.core.explain.importance import (
     measure_importance,
     question_of,
 )
+from q2_aam.core.explain.prediction_input import (
+    check_kind,
+    known_reads,
+    module_of,
+    prediction_input,
+    samples_for,
+)
 from q2_aam.core.model import inference
-from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.core.model.trained_model import TrainedModel
 from q2_aam.core.options import quantile_levels
-from q2_aam.core.training.devices import choose_device
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
 from q2_aam.core.training.preparation.run_input import RunInput, settings_of
 from q2_aam.core.training.run import Monitor, train
@@ -46,11 +49,14 @@ __all__ = [
     "embed",
     "embed_features",
     "importance",
+    "known_reads",
     "load",
+    "module_of",
     "predict_classification",
     "predict_quantiles",
     "predict_regression",
     "pretrain",
+    "samples_for",
     "save",
     "train_classifier",
     "train_regressor",
@@ -183,9 +189,9 @@ def predict_regression(
         Predictions by sample id, in the units of the column; named 'prediction'. Samples without
         reads are left out, with a warning.
     """
-    _check_kind(model, REGRESSOR, "predict-classification")
-    samples = samples_for(model, table, sequences)
-    learnt = inference.predict(module_of(model, device), samples, model.spec.data).numpy()[:, 0]
+    check_kind(model, REGRESSOR, "predict-classification")
+    samples, module = prediction_input(model, table, sequences, device)
+    learnt = inference.predict(module, samples, model.spec.data).numpy()[:, 0]
     values = model.spec.target.to_units(learnt)
     return pd.Series(values, index=_ids(samples), name=PREDICTION)
 
@@ -210,7 +216,7 @@ def predict_quantiles(
     ValueError
         If the model has learnt no quantiles.
     """
-    _check_kind(model, REGRESSOR, "predict-classification")
+    check_kind(model, REGRESSOR, "predict-classification")
     spec = model.spec
     if not spec.quantiles:
         raise ValueError(
@@ -218,8 +224,8 @@ def predict_quantiles(
             f"is {spec.fine_tuning.loss_type}), so it has no intervals: train one with loss_type "
             "quantile."
         )
-    samples = samples_for(model, table, sequences)
-    learnt = inference.predict_quantiles(module_of(model, device), samples, spec.data).numpy()
+    samples, module = prediction_input(model, table, sequences, device)
+    learnt = inference.predict_quantiles(module, samples, spec.data).numpy()
     values, columns = spec.target.to_units(learnt), quantile_levels.names(spec.quantiles)
     return pd.DataFrame(values, index=_ids(samples), columns=columns)
 
@@ -238,10 +244,10 @@ def predict_classification(
     probabilities : pandas.DataFrame
         A column for each class. Rows sum to one.
     """
-    _check_kind(model, CLASSIFIER, "predict-regression")
-    samples = samples_for(model, table, sequences)
+    check_kind(model, CLASSIFIER, "predict-regression")
+    samples, module = prediction_input(model, table, sequences, device)
     classes = list(model.spec.target.classes)
-    likely = inference.predict(module_of(model, device), samples, model.spec.data).double()
+    likely = inference.predict(module, samples, model.spec.data).double()
     likely /= likely.sum(dim=1, keepdim=True)
     probabilities = pd.DataFrame(likely.numpy(), index=_ids(samples), columns=classes)
     best = probabilities.to_numpy().argmax(axis=1)
@@ -272,7 +278,7 @@ def embed(
         Predicted UniFrac; Euclidean distances if the model has not learnt it, with a warning. It
         takes 8 · n_samples² bytes.
     """
-    samples, module = samples_for(model, table, sequences), module_of(model, device)
+    samples, module = prediction_input(model, table, sequences, device)
     return embeddings.embed_samples(module, samples, model.spec.data)
 
 
@@ -359,40 +365,14 @@ def importance(
     """
     question = question_of(model.spec, target_class)
     config = ImportanceConfig(method, max_features, steps)
-    samples = samples_for(model, table, sequences)
+    samples, module = prediction_input(model, table, sequences, device)
     if groups is not None:
         groups = with_values(samples.sample_ids, groups, missing_samples).astype(str)
         samples = samples.select(groups.index)
-    module = module_of(model, device).requires_grad_(False)
+    module.requires_grad_(False)
     return measure_importance(
         module, samples.observed(), model.spec.data, question, config, groups
     )
-
-
-def _check_kind(model: TrainedModel, expected: str, instead: str) -> None:
-    if model.spec.kind != expected:
-        way_out = (
-            "train it on a metadata column first (train-regressor, train-classifier)"
-            if model.spec.kind == ENCODER
-            else f"use {instead}"
-        )
-        raise ValueError(f"The model is a {model.spec.kind}, not a {expected}: {way_out}.")
-
-
-def samples_for(model: TrainedModel, table, sequences: Sequences) -> SampleTable:
-    """Bring a table into the form in which a model reads it; empty samples are left out."""
-    spec = model.spec
-    samples = sample_table(table, sequences, spec.model.max_bp)
-    warn_of_other_lengths(samples, spec.reads.shortest, spec.reads.longest)
-    seed = spec.training.random_seed
-    return rarefy(samples, spec.data.rarefy_depth, seed, keep_shallow=True)
-
-
-def module_of(model: TrainedModel, device: str) -> torch.nn.Module:
-    """Build a model for prediction on a device."""
-    module = build(model.spec)
-    module.load_state_dict(model.weights)
-    return module.to(choose_device(device)).eval()
 
 
 def _ids(samples: SampleTable) -> pd.Index:

@@ -257,6 +257,7 @@ _CALLS = {
         {"groups": "site"},
         {"max_features": 5},
     ),
+    "known_reads": ({**TABLE, "model": "regressor"}, {"known_reads": "known_reads"}),
     "summarize_training": (
         {"models": ["encoder", "regressor"]},
         {"visualization": "training_summary"},

@@ -22,6 +22,7 @@ from q2_aam.registration.shared import (
     citations,
 )
 from q2_aam.types.embeddings import AAMEffect, AAMEmbedding
+from q2_aam.types.known_reads import AAMKnownReads
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceRegressor
 
 
@@ -30,6 +31,7 @@ def register(plugin):
     _register_embed(plugin)
     _register_embed_features(plugin)
     _register_importance(plugin)
+    _register_known_reads(plugin)
 
 
 def _register_embed(plugin):
@@ -152,4 +154,38 @@ def _register_importance(plugin):
             "sample-classifier heatmap accepts the importance."
         ),
         citations=[citations["zeiler2014visualizing"], citations["sundararajan2017axiomatic"]],
+    )
+
+
+def _register_known_reads(plugin):
+    plugin.methods.register_function(
+        function=explain.known_reads,
+        inputs={
+            "table": FeatureTable[Frequency],
+            "model": AAMModel[SequenceRegressor | SequenceClassifier],
+            "sequences": FeatureData[Sequence],
+        },
+        parameters={},
+        outputs=[("known_reads", SampleData[AAMKnownReads])],
+        input_descriptions={
+            "table": NEW_TABLE_HELP,
+            "model": "A model made by train-regressor or train-classifier that stores samples "
+            "(stored_samples above 0).",
+            "sequences": SEQUENCES_HELP,
+        },
+        parameter_descriptions={},
+        output_descriptions={
+            "known_reads": "The share of the reads of each sample that the model knows, from 0 to "
+            "1. Can be used as metadata."
+        },
+        name="Say how much of each sample a model knows",
+        description=(
+            "Compute the share of the reads of each sample that are near to an ASV of the samples "
+            "that a model stores: at least 97 percent of the nucleotides are the same, and a "
+            "nucleotide that is inserted or deleted counts as one that differs. Predictions of "
+            "samples with a low share may be poor. predict-regression, predict-classification "
+            "and predict-intervals warn if the share is below one half in more than a tenth of "
+            "the samples, and name the likely cause: reads of the other strand, reads that begin "
+            "at another place, primers, or other organisms."
+        ),
     )

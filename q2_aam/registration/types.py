@@ -5,9 +5,10 @@ from q2_types.feature_table import BIOMV210DirFmt, FeatureTable
 from q2_types.sample_data import SampleData
 
 from q2_aam.registration.shared import ANY_MODEL
-from q2_aam.types import embeddings, intervals, models, scores
+from q2_aam.types import embeddings, intervals, known_reads, models, scores
 from q2_aam.types.embeddings import AAMEffect, AAMEmbedding
 from q2_aam.types.intervals import AAMIntervals
+from q2_aam.types.known_reads import AAMKnownReads
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
 from q2_aam.types.scores import AAMScores
 
@@ -17,6 +18,7 @@ def register(plugin):
     _register_models(plugin)
     _register_embeddings(plugin)
     _register_intervals(plugin)
+    _register_known_reads(plugin)
     _register_scores(plugin)
 
 
@@ -54,6 +56,19 @@ def _register_intervals(plugin):
     plugin.register_transformer(intervals.write_intervals)
     plugin.register_transformer(intervals.read_intervals)
     plugin.register_transformer(intervals.intervals_as_metadata)
+
+
+def _register_known_reads(plugin):
+    plugin.register_semantic_types(AAMKnownReads)
+    plugin.register_formats(
+        known_reads.AAMKnownReadsFormat, known_reads.AAMKnownReadsDirectoryFormat
+    )
+    plugin.register_semantic_type_to_format(
+        SampleData[AAMKnownReads], known_reads.AAMKnownReadsDirectoryFormat
+    )
+    plugin.register_transformer(known_reads.write_known_reads)
+    plugin.register_transformer(known_reads.read_known_reads)
+    plugin.register_transformer(known_reads.known_reads_as_metadata)
 
 
 def _register_scores(plugin):

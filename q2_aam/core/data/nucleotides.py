@@ -102,3 +102,29 @@ def composition() -> np.ndarray:
         for base in bases:
             rows[FIRST_AMBIGUOUS + i, BASES.index(base)] = 1 / len(bases)
     return rows
+
+
+def reverse_complement(tokens: np.ndarray) -> np.ndarray:
+    """Read sequences on the other strand.
+
+    Parameters
+    ----------
+    tokens : ndarray of shape (n, L), uint8
+        Encoded sequences, padded with zeros at the end.
+
+    Returns
+    -------
+    ndarray of shape (n, L), uint8
+        Padded in the same way.
+    """
+    other = np.arange(N_TOKENS, dtype=np.uint8)
+    letters = dict(zip("ACGT", "TGCA", strict=True))
+    token_of = {bases: FIRST_AMBIGUOUS + i for i, bases in enumerate(AMBIGUOUS.values())}
+    for base, complement in letters.items():
+        other[_TOKEN_OF_BYTE[ord(base)]] = _TOKEN_OF_BYTE[ord(complement)]
+    for bases, token in token_of.items():
+        other[token] = token_of["".join(sorted(letters[base] for base in bases))]
+    lengths = (tokens != PAD).sum(axis=1, keepdims=True)
+    place = lengths - 1 - np.arange(tokens.shape[1])
+    turned = np.take_along_axis(other[tokens], np.maximum(place, 0), axis=1)
+    return np.where(place >= 0, turned, np.uint8(PAD))

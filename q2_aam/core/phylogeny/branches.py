@@ -55,7 +55,7 @@ class BranchTable:
         Parameters
         ----------
         path : path
-            Rooted tree; every branch but the root's has a length. Names may be quoted or
+            Rooted tree with branch lengths; see `read_newick`. Names may be quoted or
             percent-encoded, or those of the features in another form (`feature_names`).
         feature_ids : sequence of str
         prune : bool
@@ -65,10 +65,12 @@ class BranchTable:
         Raises
         ------
         ValueError
-            If the file is no tree, lengths are missing or negative, a feature is not a tip, or is
-            several.
+            If the file is no tree, too many lengths are missing or negative, a feature is not a
+            tip, or is several.
         """
         newick = _read(path, feature_ids)
+        for warning in newick.warnings:
+            log.warning(warning)
         tree, tips = newick.tree, _match_tips(newick, feature_ids)
         names = [tree.name(tip) for tip in tips]
         if prune:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -103,10 +104,10 @@ def test_from_newick_takes_a_tip_for_one_feature_only(write):
         pytest.param("(a:-1,b:2);", r"1 branches .* negative .* '-1' above 'a'", id="negative"),
         pytest.param("(a:1,(b:1,c:1):-2);", r"'-2' above an unnamed node", id="negative-fork"),
         pytest.param("('a b':-1,b:2);", r"'-1' above 'a b'", id="negative-quoted"),
-        pytest.param("(a:nan,b:2);", r"'nan' above 'a'", id="nan"),
+        pytest.param("(a:nan,b:2);", r"lacks the lengths of 1 of its 2", id="nan"),
         pytest.param("(a:1,b:inf);", r"'inf' above 'b'", id="infinite"),
         pytest.param("(a:1,b:x);", r"'x' above 'b'", id="no-number"),
-        pytest.param("(a:1,b:);", r"'' above 'b'", id="nothing-after-the-colon"),
+        pytest.param("(a:1,b:);", r"lacks the lengths of 1 of its 2", id="after-the-colon"),
         pytest.param("(a:1,b:2)r:x;", r"'x' above 'r'", id="root-no-number"),
     ],
 )
@@ -146,6 +147,87 @@ def test_from_newick_refuses_lengths(write, text, match):
 def test_from_newick_refuses_files(write, text, match):
     with pytest.raises(ValueError, match=match):
         BranchTable.from_newick(write(text), ["a", "b"])
+
+
+def caterpillar(n, changed):
+    """Write a tree of n tips whose branches have length 1, but for those that are changed.
+
+    Tip i hangs on fork i, which hangs on fork i - 1; fork 0 is the root.
+    """
+    written = lambda name: name + changed.get(name, ":1")  # noqa: E731
+    text = f"({written(f't{n - 2}')},{written(f't{n - 1}')})"
+    for i in range(n - 3, -1, -1):
+        text = f"({written(f't{i}')},{text}{written(f'f{i + 1}')})"
+    return f"{text};"
+
+
+FEW = {
+    "tip": ({"t9": ""}, "no length for 1 of its 58 branches, such as that above 't9'"),
+    "fork": ({"f3": ""}, "no length for 1 of its 58 branches, such as that above 'f3'"),
+    "beside-the-root": ({"f1": ""}, "no length for 1 of its 58 .* above 'f1'; it is taken as 0"),
+    "two-in-a-row": ({"f3": "", "t4": ""}, "no length for 2 of its 58 branches"),
+    "nothing-after-the-colon": ({"f3": ":"}, "no length for 1 of"),
+    "nan": ({"f3": ":NaN", "t2": ":NA"}, "no length for 2 of"),
+    "negative": ({"f3": ":-0.01"}, "a length below zero for 1 of its 58 .* above 'f3'"),
+    "negative-tips": ({"t0": ":-1e-9", "t29": ":-1e-9"}, "a length below zero for 2 of"),
+    "both": ({"t9": "", "f3": ":-1e-9"}, "no length for 1 .*\n.*a length below zero for 1"),
+}
+
+
+@pytest.mark.parametrize("prune", [True, False])
+@pytest.mark.parametrize("kind", FEW)
+def test_from_newick_takes_a_few_lengths_as_zero(write, kind, prune, caplog):
+    changed, warning = FEW[kind]
+    names = [f"t{i}" for i in range(30)]
+    path = write(caterpillar(30, changed))
+    found = diversities(BranchTable.from_newick(path, names, prune=prune))
+    assert re.search(warning, caplog.text)
+    zero = dict.fromkeys(changed, ":0")
+    expected = diversities(BranchTable.from_newick(write(caterpillar(30, zero)), names))
+    assert found == pytest.approx(expected)
+    assert found["t29"] == pytest.approx(29 - len({*changed} & {"t29", "f3", "f1"}))
+    assert pruned_newick(write(caterpillar(30, changed)), names) == pruned_newick(
+        write(caterpillar(30, zero)), names
+    )
+
+
+def test_from_newick_refuses_many_lengths_that_are_missing(write, caplog):
+    missing = {f"t{i}": "" for i in range(2)}
+    BranchTable.from_newick(write(caterpillar(30, missing)), ["t7"])
+    missing["f4"] = ""
+    message = r"lacks the lengths of 3 of its 58 branches \(up to 5% would be taken as 0\)"
+    with pytest.raises(ValueError, match=message):
+        BranchTable.from_newick(write(caterpillar(30, missing)), ["t7"])
+
+
+def test_from_newick_refuses_lengths_far_below_zero(write):
+    changed = {"f3": ":-0.5"}
+    BranchTable.from_newick(write(caterpillar(30, changed)), ["t7"])
+    changed["t9"] = ":-0.1"
+    message = r"has 2 branches .* '-0.1' above 't9'.* at most 1% of the total length"
+    with pytest.raises(ValueError, match=message):
+        BranchTable.from_newick(write(caterpillar(30, changed)), ["t7"])
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("(a:1,b:1,(c:1,(d:1,e:1):1):1);", True),
+        ("[&U](a:1,b:1,(c:1,d:1):1);", True),
+        ("((a:1,b:1):1,(c:1,d:1):1);", False),
+        ("((a:1,b:1,x:1):1,(c:1,d:1):1);", False),
+        ("(a:1,b:1,c:1,d:1);", False),
+        ("(a:1,b:1,(c:1,d:1,e:1):1);", False),
+    ],
+)
+def test_a_tree_that_looks_as_if_it_had_no_root_is_warned_of(write, caplog, text, warned):
+    BranchTable.from_newick(write(text), ["a", "b"])
+    assert ("forks into three at its root and into two elsewhere" in caplog.text) == warned
+
+
+def test_lengths_that_are_given_are_not_warned_of(write, caplog):
+    BranchTable.from_newick(write("((a:0,b:2)0.9:0.0,c:3):-1;"), ["a", "b", "c"])
+    assert not caplog.records
 
 
 def test_from_newick_names_a_feature_that_is_no_tip(write):

@@ -66,6 +66,11 @@ class StoredSamples(nn.Module):
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
         self._ready: tuple | None = None
 
+    @property
+    def known_asvs(self) -> Vocabulary:
+        """The ASVs of the samples kept."""
+        return self._prepared()[0]
+
     def load_state_dict(self, *args, **kwargs):
         """Load as any module does; what was derived from the former content is forgotten."""
         self._ready = None

@@ -10,10 +10,12 @@ import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
 from q2_aam.core.data import nucleotides
+from q2_aam.core.model.stored_samples.gapped_search import GappedSearch
 
 LEAST_IDENTITY = 0.97
-"""Share of equal nucleotides from which on an unknown ASV stands for its nearest known one: the
-customary bound of an operational taxonomic unit."""
+"""Share of a sequence that is the same from which on an unknown ASV stands for its nearest known
+one: the customary bound of an operational taxonomic unit. It is one less the number of differences
+by the length of the longer sequence; see `gapped_differences` for what is counted."""
 
 LEAST_NOTED = 0.001
 """Share of the reads of a sample from which on an ASV counts in the distance of logarithms."""
@@ -36,11 +38,17 @@ class Vocabulary:
         self._found: dict[bytes, int] = {}
         self._bases: np.ndarray | None = None
 
+    @cached_property
+    def gapped(self) -> GappedSearch:
+        """The same ASVs, to be searched with insertions and deletions."""
+        return GappedSearch(self.tokens, LEAST_IDENTITY)
+
     def find(self, tokens: np.ndarray) -> np.ndarray:
         """Find each sequence, or the nearest one if `LEAST_IDENTITY` of it is the same.
 
-        Nucleotides are compared at their position, which is what reads between the same primers
-        allow. What was found is kept, as the batches of a prediction share ASVs.
+        First, nucleotides are compared at their position, which is what reads between the same
+        primers allow. What has no near ASV so is aligned, as an insertion or deletion moves all
+        that follows. What was found is kept, as the batches of a prediction share ASVs.
 
         Parameters
         ----------
@@ -61,6 +69,28 @@ class Vocabulary:
         return np.array([known.get(key, found.get(key)) for key in keys], dtype=np.int64)
 
     def _nearest(self, tokens: np.ndarray) -> np.ndarray:
+        best, identity = self.compare(tokens)
+        best[identity < LEAST_IDENTITY] = -1
+        far = np.flatnonzero(best < 0)
+        if len(far):
+            best[far] = self.gapped.find(tokens[far])
+        return best
+
+    def compare(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find the ASV that is most similar to each sequence, position by position.
+
+        Parameters
+        ----------
+        tokens : ndarray of shape (U, L'), uint8
+            A few hundred at most, as memory for U · V numbers is taken.
+
+        Returns
+        -------
+        number : ndarray of shape (U,), int64
+            In the vocabulary.
+        identity : ndarray of shape (U,)
+            Share of the longer sequence that is the same, from 0 to 1.
+        """
         if self._bases is None:
             self._bases = _one_hot(self.tokens)
         width = self.tokens.shape[1]
@@ -70,8 +100,7 @@ class Vocabulary:
         longer = np.maximum(_lengths(tokens)[:, None], _lengths(self.tokens))
         identity = equal / np.maximum(longer, 1)
         best = identity.argmax(axis=1)
-        near = identity[np.arange(len(best)), best] >= LEAST_IDENTITY
-        return np.where(near, best, -1)
+        return best, identity[np.arange(len(best)), best]
 
 
 def _key(row: np.ndarray) -> bytes:

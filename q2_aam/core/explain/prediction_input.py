@@ -1,0 +1,94 @@
+"""What a prediction starts from: samples as a model reads them, and a model that is ready.
+
+And whether these go together.
+"""
+
+import pandas as pd
+import torch
+
+from q2_aam.core.data.rarefaction import rarefy
+from q2_aam.core.data.sample_table import SampleTable, sample_table, warn_of_other_lengths
+from q2_aam.core.data.sequences import Sequences
+from q2_aam.core.explain.known_reads import known_shares, warn_of_unknown_reads
+from q2_aam.core.model.predictor import build
+from q2_aam.core.model.specification import ENCODER
+from q2_aam.core.model.trained_model import TrainedModel
+from q2_aam.core.training.devices import choose_device
+
+
+def check_kind(model: TrainedModel, expected: str, instead: str) -> None:
+    """Check that a model is of a kind, or raise an error that names another action."""
+    if model.spec.kind != expected:
+        way_out = (
+            "train it on a metadata column first (train-regressor, train-classifier)"
+            if model.spec.kind == ENCODER
+            else f"use {instead}"
+        )
+        raise ValueError(f"The model is a {model.spec.kind}, not a {expected}: {way_out}.")
+
+
+def samples_for(model: TrainedModel, table, sequences: Sequences) -> SampleTable:
+    """Bring a table into the form in which a model reads it; empty samples are left out."""
+    spec = model.spec
+    samples = sample_table(table, sequences, spec.model.max_bp)
+    warn_of_other_lengths(samples, spec.reads.shortest, spec.reads.longest)
+    seed = spec.training.random_seed
+    return rarefy(samples, spec.data.rarefy_depth, seed, keep_shallow=True)
+
+
+def module_of(model: TrainedModel, device: str) -> torch.nn.Module:
+    """Build a model for prediction on a device."""
+    module = build(model.spec)
+    module.load_state_dict(model.weights)
+    return module.to(choose_device(device)).eval()
+
+
+def prediction_input(
+    model: TrainedModel, table, sequences: Sequences, device: str
+) -> tuple[SampleTable, torch.nn.Module]:
+    """Return `samples_for` and `module_of`, and warn of reads that the model does not know.
+
+    Only a model that stores samples tells which reads it has learnt.
+    """
+    samples, module = samples_for(model, table, sequences), module_of(model, device)
+    if model.spec.neighbours is not None:
+        warn_of_unknown_reads(module.neighbours.known_asvs, samples)
+    return samples, module
+
+
+def known_reads(table, model: TrainedModel, *, sequences: Sequences = None) -> pd.Series:
+    """Say how much of each sample a model knows.
+
+    A read is known if its ASV is one of the samples that the model stores, or nearly the same.
+
+    Parameters
+    ----------
+    table : biom.Table
+        Counts of ASVs in samples. The ASVs may be new to the model.
+    model : TrainedModel
+        Of kind SequenceRegressor or SequenceClassifier.
+    sequences : mapping or path, optional
+        As in training.
+
+    Returns
+    -------
+    pandas.Series
+        Share of the reads that are known by sample id, from 0 to 1; named 'known_reads'. Samples
+        without reads are left out, with a warning.
+
+    Raises
+    ------
+    ValueError
+        If the model stores no samples.
+    """
+    if model.spec.neighbours is None:
+        is_encoder = model.spec.kind == ENCODER
+        why = "is an encoder" if is_encoder else "was trained with stored_samples 0"
+        raise ValueError(
+            f"The model {why}, so it stores no samples and cannot tell which reads it has learnt: "
+            "give a model of train-regressor or train-classifier that stores samples."
+        )
+    samples = samples_for(model, table, sequences)
+    shares = known_shares(module_of(model, "cpu").neighbours.known_asvs, samples)
+    index = pd.Index(samples.sample_ids, name="sample-id")
+    return pd.Series(shares, index=index, name="known_reads")
