@@ -18,6 +18,8 @@ def pretrain(
     sequences: DNAFASTAFormat = None,
     initial_encoder: AAMModelDirectoryFormat = None,
     reference_ids: qiime2.Metadata = None,
+    groups: qiime2.MetadataColumn = None,
+    missing_samples: str = "error",
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Pre-train an encoder."""
@@ -27,7 +29,8 @@ def pretrain(
         model = api.pretrain(
             table,
             str(phylogeny),
-            **training_inputs(sequences, initial_encoder, reference_ids),
+            missing_samples=missing_samples,
+            **training_inputs(sequences, initial_encoder, reference_ids, groups),
             **options,
         )
     return save_model(model)
@@ -41,6 +44,7 @@ def train_regressor(
     phylogeny: NewickFormat = None,
     sequences: DNAFASTAFormat = None,
     reference_ids: qiime2.Metadata = None,
+    groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     **options: dict,
 ) -> AAMModelDirectoryFormat:
@@ -53,7 +57,7 @@ def train_regressor(
             metadata.to_series(),
             phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
-            **training_inputs(sequences, encoder, reference_ids),
+            **training_inputs(sequences, encoder, reference_ids, groups),
             **options,
         )
     return save_model(model)
@@ -67,6 +71,7 @@ def train_classifier(
     phylogeny: NewickFormat = None,
     sequences: DNAFASTAFormat = None,
     reference_ids: qiime2.Metadata = None,
+    groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     **options: dict,
 ) -> AAMModelDirectoryFormat:
@@ -79,7 +84,7 @@ def train_classifier(
             metadata.to_series(),
             phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
-            **training_inputs(sequences, encoder, reference_ids),
+            **training_inputs(sequences, encoder, reference_ids, groups),
             **options,
         )
     return save_model(model)

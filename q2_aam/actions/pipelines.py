@@ -5,6 +5,7 @@ QIIME 2 runs in parallel, actions return at once with promises. So nothing here 
 result: it is only handed on, and all folds of a cross-validation are under way at the same time.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,13 @@ import pandas as pd
 import qiime2
 
 from q2_aam.actions import splits
+from q2_aam.actions.fold_checks import (
+    KnownSamples,
+    depths_of,
+    tell_of_many,
+    tell_of_time,
+    trainable_folds,
+)
 from q2_aam.actions.parameters import (
     CLASSIFICATION,
     CLASSIFICATION_PIPELINE,
@@ -23,6 +31,7 @@ from q2_aam.actions.parameters import (
     parameter_types,
     pipeline_takes_options,
 )
+from q2_aam.core.data.grouped_split import with_groups
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.options.option import OptionError
@@ -40,11 +49,12 @@ def regress_samples(
     split=None,
     test_value="test",
     test_fraction=0.2,
+    groups=None,
     missing_samples="error",
     **options,
 ):
     """Split the samples, train a regressor on some and test it on the others."""
-    job = _Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options)
+    job = _Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options, groups)
     parts = _parts(job, _HoldOut(split, test_value, test_fraction), missing_samples)
     made = job.train_and_test(parts, splits.TEST)
     model, (predictions,) = made.model, made.predictions
@@ -66,11 +76,12 @@ def classify_samples(
     split=None,
     test_value="test",
     test_fraction=0.2,
+    groups=None,
     missing_samples="error",
     **options,
 ):
     """Split the samples, train a classifier on some and test it on the others."""
-    job = _Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options)
+    job = _Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options, groups)
     parts = _parts(job, _HoldOut(split, test_value, test_fraction), missing_samples)
     made = job.train_and_test(parts, splits.TEST)
     evaluation, confusion = _show_classes(job, *made.predictions)
@@ -89,13 +100,15 @@ def cross_validate_regression(
     sequences=None,
     folds=None,
     n_folds=5,
+    groups=None,
+    untrainable_folds="error",
     missing_samples="error",
     **options,
 ):
     """Predict each fold of the samples with a regressor trained on the other folds."""
-    job = _Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options)
-    parts = _fold_of_each(job, folds, n_folds, missing_samples)
-    made = [job.train_and_test(parts, name) for name in sorted(set(parts))]
+    job = _Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options, groups)
+    parts, names = _folds(job, folds, n_folds, missing_samples, untrainable_folds)
+    made = job.train_and_test_each(parts, names)
     predictions = job.call("merge_predictions", [each.predictions[0] for each in made])
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed}
@@ -116,13 +129,15 @@ def cross_validate_classification(
     sequences=None,
     folds=None,
     n_folds=5,
+    groups=None,
+    untrainable_folds="error",
     missing_samples="error",
     **options,
 ):
     """Predict each fold of the samples with a classifier trained on the other folds."""
-    job = _Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options)
-    parts = _fold_of_each(job, folds, n_folds, missing_samples)
-    made = [job.train_and_test(parts, name) for name in sorted(set(parts))]
+    job = _Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options, groups)
+    parts, names = _folds(job, folds, n_folds, missing_samples, untrainable_folds)
+    made = job.train_and_test_each(parts, names)
     predictions, probabilities = zip(*(each.predictions for each in made), strict=True)
     predictions = job.call("merge_predictions", list(predictions))
     probabilities = job.call("merge_probabilities", list(probabilities))
@@ -181,6 +196,7 @@ class _Job:
         As the pipelines take them.
     options : dict
         All options of the pipeline by name.
+    groups : qiime2.MetadataColumn, optional
 
     Raises
     ------
@@ -188,15 +204,15 @@ class _Job:
         If options are impossible; before anything is computed with them.
     """
 
-    def __init__(self, ctx, kind, table, metadata, encoder, phylogeny, sequences, options):
-        self.ctx, self.kind = ctx, kind
+    def __init__(self, ctx, kind, table, metadata, encoder, phylogeny, sequences, options, groups):
+        self.ctx, self.kind, self.groups = ctx, kind, groups
         self.table, self.metadata = table, metadata
         self.encoder, self.phylogeny, self.sequences = encoder, phylogeny, sequences
         self.pretrains = encoder is None and phylogeny is not None
         self.training = {name: options[name] for name in parameter_types(kind.configs)}
         self.pretraining = _pretraining_options(options, self.pretrains)
         self.seed, self.device = options["random_seed"], options["device"]
-        Settings.from_options(self.training, kind.fine_tuning)
+        self.settings = Settings.from_options(self.training, kind.fine_tuning)
         if self.pretrains:
             Settings.from_options(self.pretraining)
         elif encoder is None and self.training["freeze_base"]:
@@ -212,11 +228,14 @@ class _Job:
         (output,) = self.ctx.get_action(of, action)(*inputs, **parameters)
         return output
 
-    def values(self, missing_samples: str) -> pd.Series:
-        """Return the target of each sample that has one."""
-        sample_ids = list(self.table.view(biom.Table).ids())
-        values = with_values(sample_ids, self.metadata.to_series(), missing_samples)
-        return values.astype(str) if self.kind.classes else check_numbers(values)
+    def known(self, missing_samples: str) -> KnownSamples:
+        """Return what is known of the samples that have a value, and a group if there are any."""
+        depths = depths_of(self.table.view(biom.Table))
+        values = with_values(list(depths.index), self.metadata.to_series(), missing_samples)
+        values = values.astype(str) if self.kind.classes else check_numbers(values)
+        column = None if self.groups is None else self.groups.to_series()
+        ids, groups = with_groups(values.index, column, missing_samples)
+        return KnownSamples(values[ids], groups, depths, self.settings)
 
     def encoder_of(self, made: "_Made"):
         """Return the encoder that training began with, or the one it learnt from scratch."""
@@ -234,7 +253,12 @@ class _Job:
         encoder = self.encoder
         if self.pretrains:
             encoder = self.call(
-                "pretrain", training_table, self.phylogeny, self.sequences, **self.pretraining
+                "pretrain",
+                training_table,
+                self.phylogeny,
+                self.sequences,
+                groups=self.groups,
+                **self.pretraining,
             )
         model = self.call(
             self.kind.train,
@@ -243,11 +267,22 @@ class _Job:
             encoder=encoder,
             phylogeny=self.phylogeny,
             sequences=self.sequences,
+            groups=self.groups,
             **self.training,
         )
         predict = self.ctx.get_action("aam", self.kind.predict)
         predicted = predict(test_table, model, self.sequences, device=self.device)
         return _Made(training_table, test_table, encoder, model, tuple(predicted))
+
+    def train_and_test_each(self, parts: pd.Series, names: list[str]) -> list[_Made]:
+        """Do so for each of these parts, and tell how long all of them take."""
+        tell_of_many(len(names), len(parts))
+        started, made = time.monotonic(), []
+        for name in names:
+            made.append(self.train_and_test(parts, name))
+            if len(made) == 1:
+                tell_of_time(time.monotonic() - started, len(names))
+        return made
 
     def _only(self, sample_ids: pd.Index):
         ids = qiime2.Metadata(pd.DataFrame(index=sample_ids.rename("sample-id")))
@@ -279,28 +314,40 @@ class _HoldOut:
 
 def _parts(job: _Job, held_out: _HoldOut, missing_samples: str) -> pd.Series:
     """Say of each sample with a value whether it trains or tests."""
-    values = job.values(missing_samples)
+    known = job.known(missing_samples)
+    values, groups = known.target, known.groups
     if held_out.split is None:
-        return splits.draw_test(values, held_out.test_fraction, job.seed, job.kind.classes)
-    column = with_values(list(values.index), held_out.split.to_series(), missing_samples)
-    parts = splits.named_test(column, held_out.test_value)
-    if job.kind.classes:
-        splits.warn_of_unlearnt_classes(values[parts.index], parts, splits.TEST)
+        share, classes = held_out.test_fraction, job.kind.classes
+        parts = splits.draw_test(values, share, job.seed, classes, groups)
+    else:
+        column = with_values(list(values.index), held_out.split.to_series(), missing_samples)
+        parts = splits.named_test(column, held_out.test_value)
+        if groups is not None:
+            splits.check_groups_are_whole(parts, groups)
+        if job.kind.classes:
+            splits.warn_of_unlearnt_classes(values[parts.index], parts, splits.TEST)
+    problem = known.problem(parts.index[parts == splits.TRAINING])
+    if problem is not None:
+        raise ValueError(problem)
     return parts
 
 
-def _fold_of_each(job: _Job, folds, n_folds: int, missing_samples: str) -> pd.Series:
-    """Say of each sample with a value which fold it is in."""
-    values = job.values(missing_samples)
+def _folds(job: _Job, folds, n_folds: int, missing_samples: str, untrainable: str):
+    """Say of each sample with a value which fold it is in, and list the folds to predict."""
+    known = job.known(missing_samples)
+    values, groups = known.target, known.groups
     if folds is None:
-        parts = splits.draw_folds(values, n_folds, job.seed, job.kind.classes)
+        parts = splits.draw_folds(values, n_folds, job.seed, job.kind.classes, groups)
     else:
         column = with_values(list(values.index), folds.to_series(), missing_samples)
         parts = splits.named_folds(column)
+        if groups is not None:
+            splits.check_groups_are_whole(parts, groups)
+    names = trainable_folds(known, parts, untrainable)
     if job.kind.classes:
-        for name in sorted(set(parts)):
+        for name in names:
             splits.warn_of_unlearnt_classes(values[parts.index], parts, name)
-    return parts.rename_axis("sample-id")
+    return parts.rename_axis("sample-id"), names
 
 
 def _show_classes(job: _Job, predictions, probabilities) -> tuple:

@@ -17,6 +17,7 @@ import skbio
 import torch
 
 from q2_aam.core.artifact.storage import load, save
+from q2_aam.core.data.grouped_split import with_groups
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import SampleTable, sample_table, warn_of_other_lengths
@@ -31,7 +32,7 @@ from q2_aam.core.explain.importance import (
 from q2_aam.core.model import inference
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
-from q2_aam.core.model.trained_model import TrainedModel
+from q2_aam.core.model.trained_model import TrainedModel, check_kind
 from q2_aam.core.options import quantile_levels
 from q2_aam.core.training.devices import choose_device
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
@@ -65,6 +66,8 @@ def pretrain(
     sequences: Sequences = None,
     encoder: TrainedModel | None = None,
     reference_ids: Sequence[str] | None = None,
+    groups: pd.Series | None = None,
+    missing_samples: str = "error",
     monitor: Monitor = NO_MONITOR,
     **options,
 ) -> TrainedModel:
@@ -82,6 +85,10 @@ def pretrain(
         Continue from this model; its architecture is kept.
     reference_ids : sequence of str, optional
         The reference samples. By default, they are drawn at random.
+    groups : pandas.Series, optional
+        Group by sample id, such as the person. Validation samples are whole groups.
+    missing_samples : {'error', 'ignore'}
+        What to do with samples that have no group.
     monitor : Monitor
     **options
         See `ModelConfig`, `DataConfig`, `UniFracConfig` and `TrainConfig`.
@@ -98,9 +105,10 @@ def pretrain(
     """
     settings = settings_of(ENCODER, options, encoder)
     samples = sample_table(table, sequences, settings.model.max_bp)
-    samples = drop_missing_features(samples, str(phylogeny), settings)
-    inputs = RunInput(ENCODER, settings, samples, None, str(phylogeny), encoder, reference_ids)
-    return train(inputs, monitor)
+    ids, groups = with_groups(samples.sample_ids, groups, missing_samples)
+    samples = drop_missing_features(samples.select(ids), str(phylogeny), settings)
+    start = str(phylogeny), encoder, reference_ids, groups
+    return train(RunInput(ENCODER, settings, samples, None, *start), monitor)
 
 
 def train_regressor(table, target: pd.Series, **arguments) -> TrainedModel:
@@ -113,8 +121,8 @@ def train_regressor(table, target: pd.Series, **arguments) -> TrainedModel:
     target : pandas.Series
         Numbers by sample id; the name is the column's.
     **arguments
-        Those of `_train`: encoder, phylogeny, sequences, missing_samples, monitor, and the
-        options of `RegressionConfig` and of pre-training.
+        Those of `_train`: encoder, phylogeny, sequences, reference_ids, groups,
+        missing_samples, monitor, and the options of `RegressionConfig` and of pre-training.
 
     Returns
     -------
@@ -146,6 +154,7 @@ def _train(
     phylogeny: str | Path | None = None,
     sequences: Sequences = None,
     reference_ids: Sequence[str] | None = None,
+    groups: pd.Series | None = None,
     missing_samples: str = "error",
     monitor: Monitor = NO_MONITOR,
     **options,
@@ -154,9 +163,11 @@ def _train(
     samples = sample_table(table, sequences, settings.model.max_bp)
     values = with_values(samples.sample_ids, column, missing_samples)
     values = check_numbers(values) if kind == REGRESSOR else values.astype(str)
+    ids, groups = with_groups(values.index, groups, missing_samples)
+    values = values[ids]
     tree = None if phylogeny is None else str(phylogeny)
-    samples = drop_missing_features(samples.select(values.index), tree, settings)
-    inputs = RunInput(kind, settings, samples, values, tree, encoder, reference_ids)
+    samples = drop_missing_features(samples.select(ids), tree, settings)
+    inputs = RunInput(kind, settings, samples, values, tree, encoder, reference_ids, groups)
     return train(inputs, monitor)
 
 
@@ -181,7 +192,7 @@ def predict_regression(
         Predictions by sample id, in the units of the column; named like the column. Samples
         without reads are left out, with a warning.
     """
-    _check_kind(model, REGRESSOR, "predict-classification")
+    check_kind(model, REGRESSOR, "predict-classification")
     samples = samples_for(model, table, sequences)
     learnt = inference.predict(module_of(model, device), samples, model.spec.data).numpy()[:, 0]
     values = model.spec.target.to_units(learnt)
@@ -208,7 +219,7 @@ def predict_quantiles(
     ValueError
         If the model has learnt no quantiles.
     """
-    _check_kind(model, REGRESSOR, "predict-classification")
+    check_kind(model, REGRESSOR, "predict-classification")
     spec = model.spec
     if not spec.quantiles:
         raise ValueError(
@@ -236,7 +247,7 @@ def predict_classification(
     probabilities : pandas.DataFrame
         A column for each class. Rows sum to one.
     """
-    _check_kind(model, CLASSIFIER, "predict-regression")
+    check_kind(model, CLASSIFIER, "predict-regression")
     samples = samples_for(model, table, sequences)
     classes = list(model.spec.target.classes)
     likely = inference.predict(module_of(model, device), samples, model.spec.data).double()
@@ -367,16 +378,6 @@ def importance(
     return measure_importance(
         module, samples.observed(), model.spec.data, question, config, groups
     )
-
-
-def _check_kind(model: TrainedModel, expected: str, instead: str) -> None:
-    if model.spec.kind != expected:
-        way_out = (
-            "train it on a metadata column first (train-regressor, train-classifier)"
-            if model.spec.kind == ENCODER
-            else f"use {instead}"
-        )
-        raise ValueError(f"The model is a {model.spec.kind}, not a {expected}: {way_out}.")
 
 
 def samples_for(model: TrainedModel, table, sequences: Sequences) -> SampleTable:

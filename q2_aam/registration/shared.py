@@ -1,12 +1,18 @@
 """Types and help texts that the registrations of several actions share."""
 
-from qiime2.plugin import Citations, Int, Range
+from qiime2.plugin import Categorical, Citations, Int, MetadataColumn, Numeric, Range
 
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
 
 citations = Citations.load("citations.bib", package="q2_aam")
 
 ANY_MODEL = AAMModel[SequenceEncoder | SequenceRegressor | SequenceClassifier]
+GROUPS = {"groups": MetadataColumn[Categorical | Numeric]}
+GROUPS_HELP = (
+    "Column that says which samples belong together, such as the person who gave them. The "
+    "validation samples (test_size) are then whole groups. Otherwise they would choose the model "
+    "that recognises persons best."
+)
 SEED = Int % Range(0, 2**31 - 1, inclusive_end=True)
 
 TABLE_HELP = "Counts of ASVs (or other features) in samples. Raw counts, not relative abundances."

@@ -17,6 +17,8 @@ from q2_aam.actions.parameters import (
 )
 from q2_aam.registration.shared import (
     ANY_MODEL,
+    GROUPS,
+    GROUPS_HELP,
     PHYLOGENY_HELP,
     SEQUENCES_HELP,
     TABLE_HELP,
@@ -81,7 +83,12 @@ def _register_pretraining(plugin):
             # output of the same name.
             "initial_encoder": AAMModel[SequenceEncoder],
         },
-        parameters={"reference_ids": Metadata, **parameter_types(PRETRAINING)},
+        parameters={
+            "reference_ids": Metadata,
+            **GROUPS,
+            "missing_samples": MISSING_SAMPLES,
+            **parameter_types(PRETRAINING),
+        },
         outputs=[("encoder", AAMModel[SequenceEncoder])],
         input_descriptions={
             "table": TABLE_HELP,
@@ -89,7 +96,13 @@ def _register_pretraining(plugin):
             "sequences": SEQUENCES_HELP,
             "initial_encoder": "Continue to train this encoder. Its architecture is kept.",
         },
-        parameter_descriptions={"reference_ids": REFERENCES_HELP, **parameter_help(PRETRAINING)},
+        parameter_descriptions={
+            "reference_ids": REFERENCES_HELP,
+            "groups": GROUPS_HELP,
+            "missing_samples": "What to do if samples of the table have no group: stop (error), "
+            "or leave these samples out (ignore).",
+            **parameter_help(PRETRAINING),
+        },
         output_descriptions={
             "encoder": "The encoder of the epoch that is best on the validation samples."
         },
@@ -116,6 +129,7 @@ def _register_training(plugin, function, column, kind, configs, output, name, de
         parameters={
             "metadata": MetadataColumn[column],
             "reference_ids": Metadata,
+            **GROUPS,
             "missing_samples": MISSING_SAMPLES,
             **parameter_types(configs),
         },
@@ -131,6 +145,7 @@ def _register_training(plugin, function, column, kind, configs, output, name, de
         parameter_descriptions={
             "metadata": "The column to predict.",
             "reference_ids": REFERENCES_HELP,
+            "groups": GROUPS_HELP,
             "missing_samples": MISSING_SAMPLES_HELP,
             **parameter_help(configs),
         },

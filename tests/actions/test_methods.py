@@ -124,6 +124,22 @@ def test_features_missing_from_the_tree_are_named(phylogeny):
         aam.methods.pretrain(table, phylogeny, **QUICK)
 
 
+def test_groups_keep_samples_together(table, phylogeny, metadata, simulated, caplog):
+    ids = simulated.metadata.index
+    person = pd.Series([f"p{i // 3}" for i in range(47)], ids[:47], name="person")
+    persons = qiime2.CategoricalMetadataColumn(person.rename_axis("sample-id"))
+    age = metadata.get_column("age")
+    for action, given in (
+        (aam.methods.pretrain, (table, phylogeny)),
+        (aam.methods.train_regressor, (table, age)),
+    ):
+        with pytest.raises(ValueError, match=r"1 of the table's 48 samples .*column 'person'"):
+            action(*given, groups=persons, **QUICK)
+        caplog.clear()
+        action(*given, groups=persons, missing_samples="ignore", **QUICK)
+        assert "of 47, from 3 of 16 groups." in caplog.text
+
+
 def test_run_dir_comes_from_the_environment(table, phylogeny, tmp_path, monkeypatch):
     monkeypatch.setenv("Q2_AAM_RUN_DIR", str(tmp_path))
     aam.methods.pretrain(table, phylogeny, **QUICK)

@@ -102,11 +102,12 @@ def kept(call):
     return set(call["metadata"].ids)
 
 
+DEPTH = {"rarefy_depth": 100}
 PIPELINES = {
-    "regress_samples": ("age", {}, 1),
-    "classify_samples": ("site", {}, 1),
-    "cross_validate_regression": ("age", {"n_folds": 3}, 3),
-    "cross_validate_classification": ("site", {"n_folds": 3}, 3),
+    "regress_samples": ("age", DEPTH, 1),
+    "classify_samples": ("site", DEPTH, 1),
+    "cross_validate_regression": ("age", {"n_folds": 3, **DEPTH}, 3),
+    "cross_validate_classification": ("site", {"n_folds": 3, **DEPTH}, 3),
 }
 
 
@@ -147,7 +148,7 @@ def test_options_reach_the_actions(table, phylogeny, simulated):
     ctx = Recorder()
     pipelines.regress_samples(
         ctx, table, age, phylogeny=phylogeny, pretrain_epochs=7, pretrain_lr=0.01, epochs=3,
-        dropout=0.3, loss_type="mae", random_seed=5,
+        dropout=0.3, loss_type="mae", random_seed=5, rarefy_depth=100,
     )  # fmt: skip
     (pretraining,), (training,) = ctx.named("pretrain"), ctx.named("train_regressor")
     assert (pretraining["epochs"], pretraining["lr"], pretraining["dropout"]) == (7, 0.01, 0.3)
@@ -161,7 +162,9 @@ def test_given_encoder_is_used_and_returned(table, phylogeny, simulated):
     age, _, _ = columns(simulated)
     encoder = Promise("import", {})
     ctx = Recorder()
-    outputs = pipelines.regress_samples(ctx, table, age, encoder=encoder, phylogeny=phylogeny)
+    outputs = pipelines.regress_samples(
+        ctx, table, age, encoder=encoder, phylogeny=phylogeny, **DEPTH
+    )
     assert not ctx.named("pretrain")
     assert ctx.named("train_regressor")[0]["encoder"] is encoder
     assert ctx.named("train_regressor")[0]["phylogeny"] is phylogeny
@@ -173,7 +176,7 @@ def test_encoder_is_taken_out_of_other_models(table, simulated):
     model = Promise("import", {})
     model.type = qiime2.sdk.util.parse_type("AAMModel[SequenceRegressor]")
     ctx = Recorder()
-    outputs = pipelines.regress_samples(ctx, table, age, encoder=model)
+    outputs = pipelines.regress_samples(ctx, table, age, encoder=model, **DEPTH)
     assert outputs[2].action == "extract_encoder"
     assert outputs[2].inputs["model"] is model
 
@@ -181,12 +184,78 @@ def test_encoder_is_taken_out_of_other_models(table, simulated):
 def test_folds_of_a_column(table, simulated):
     age, site, _ = columns(simulated)
     ctx = Recorder()
-    pipelines.cross_validate_regression(ctx, table, age, folds=site)
+    pipelines.cross_validate_regression(ctx, table, age, folds=site, **DEPTH)
     of_sites = simulated.metadata.groupby("site").groups
     tested = [kept(call["table"].inputs) for call in ctx.named("predict_regression")]
     assert tested == [set(of_sites[name]) for name in sorted(of_sites)]
     by_fold = ctx.named("score_regression")[0]["groups"].to_series()
     assert by_fold.equals(simulated.metadata["site"].rename("fold"))
+
+
+@pytest.fixture(scope="module")
+def persons(simulated):
+    """Return a column of 16 persons of three samples each, and the samples of each."""
+    ids = simulated.metadata.index
+    person = pd.Series([f"p{i // 3:02d}" for i in range(len(ids))], ids, name="person")
+    column = qiime2.CategoricalMetadataColumn(person)
+    return column, person
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_groups_stay_whole_and_reach_what_trains(name, table, phylogeny, simulated, persons):
+    target, options, _ = PIPELINES[name]
+    (column, person), ctx = persons, Recorder()
+    metadata = qiime2.Metadata(simulated.metadata).get_column(target)
+    getattr(pipelines, name)(ctx, table, metadata, phylogeny=phylogeny, groups=column, **options)
+    training = ctx.named("train_regressor") + ctx.named("train_classifier")
+    tests = ctx.named("predict_regression") + ctx.named("predict_classification")
+    for pretraining, made, test in zip(ctx.named("pretrain"), training, tests, strict=True):
+        seen, held = kept(made["table"].inputs), kept(test["table"].inputs)
+        assert not set(person[list(seen)]) & set(person[list(held)])
+        assert pretraining["groups"] is made["groups"] is column
+
+
+def test_one_group_can_be_left_out_at_a_time(table, simulated):
+    """More folds than a hundred, if there were more groups: here each sample is one."""
+    age, _, _ = columns(simulated)
+    each = pd.Series(simulated.metadata.index, simulated.metadata.index, name="sample")
+    ctx, each = Recorder(), qiime2.CategoricalMetadataColumn(each)
+    pipelines.cross_validate_regression(ctx, table, age, folds=each, groups=each, **DEPTH)
+    assert [len(kept(call["table"].inputs)) for call in ctx.named("predict_regression")] == [
+        1
+    ] * 48
+
+
+def confounded(simulated):
+    """Return metadata of three studies, of which one has all samples of skin and oral."""
+    frame = simulated.metadata.copy()
+    study = frame["site"].map({"gut": "A", "oral": "B", "skin": "B"})
+    study.iloc[np.flatnonzero(frame["site"] == "gut")[:4]] = "C"
+    return qiime2.Metadata(frame.assign(study=study))
+
+
+def test_folds_that_cannot_be_trained_are_listed_before_anything_runs(table, simulated):
+    metadata, ctx = confounded(simulated), Recorder()
+    site, study = metadata.get_column("site"), metadata.get_column("study")
+    with pytest.raises(ValueError, match=r"1 of 3 folds .*Fold 'B': .*only one class \('gut'\)"):
+        pipelines.cross_validate_classification(ctx, table, site, folds=study, **DEPTH)
+    assert not ctx.calls
+    pipelines.cross_validate_classification(
+        ctx, table, site, folds=study, untrainable_folds="ignore", **DEPTH
+    )
+    tested = [kept(call["table"].inputs) for call in ctx.named("predict_classification")]
+    of_studies = study.to_series().groupby(study.to_series()).groups
+    assert tested == [set(of_studies["A"]), set(of_studies["C"])]
+    trained = kept(ctx.named("train_classifier")[0]["table"].inputs)
+    assert trained == ids_of(table) - tested[0]
+
+
+def test_a_split_that_cannot_be_trained_is_refused_before_anything_runs(table, simulated):
+    metadata, ctx = confounded(simulated), Recorder()
+    site, study = metadata.get_column("site"), metadata.get_column("study")
+    with pytest.raises(ValueError, match="only one class"):
+        pipelines.classify_samples(ctx, table, site, split=study, test_value="B", **DEPTH)
+    assert not ctx.calls
 
 
 # ---- what is refused ---------------------------------------------------------------------------
@@ -226,6 +295,16 @@ def test_split_value_that_none_has(table, simulated):
         aam.pipelines.regress_samples(table, age, split=split, test_value="held")
 
 
+@pytest.mark.parametrize("name", ["split", "folds"])
+def test_columns_that_divide_groups_are_refused(name, table, simulated, persons):
+    age, _, split = columns(simulated)
+    pipeline = "regress_samples" if name == "split" else "cross_validate_regression"
+    ctx = Recorder()
+    with pytest.raises(ValueError, match=r"groups of metadata column 'person' are divided"):
+        getattr(pipelines, pipeline)(ctx, table, age, groups=persons[0], **{name: split}, **DEPTH)
+    assert not ctx.calls
+
+
 @pytest.mark.parametrize("missing", ["age", "split"])
 def test_samples_without_values(missing, table, simulated):
     frame = simulated.metadata.copy()
@@ -235,7 +314,7 @@ def test_samples_without_values(missing, table, simulated):
     ctx = Recorder()
     with pytest.raises(ValueError, match=rf"2 of the table's 48 samples.*column '{missing}'"):
         pipelines.regress_samples(ctx, table, age, split=split)
-    pipelines.regress_samples(ctx, table, age, split=split, missing_samples="ignore")
+    pipelines.regress_samples(ctx, table, age, split=split, missing_samples="ignore", **DEPTH)
     used = set().union(*(kept(call) for call in ctx.named("filter_samples")))
     assert used == set(frame.index[2:])
 
@@ -323,6 +402,22 @@ def test_cross_validate_classification(table, simulated):
     assert list(scores.index) == ["test", "train", "all samples"]
     true = simulated.metadata["site"][predictions.index]
     assert scores["accuracy"]["all samples"] == pytest.approx(accuracy_score(true, predictions))
+
+
+def test_folds_are_left_out_and_groups_are_kept(table, simulated, caplog):
+    """A study whose samples alone have two classes; groups are the halves of studies."""
+    metadata = confounded(simulated)
+    study = metadata.get_column("study").to_series()
+    half = study + pd.Series(np.arange(len(study)) % 2, study.index).astype(str)
+    made = aam.pipelines.cross_validate_classification(
+        table, metadata.get_column("site"), folds=metadata.get_column("study"),
+        groups=qiime2.CategoricalMetadataColumn(half.rename("half")), untrainable_folds="ignore",
+        **QUICK,
+    )  # fmt: skip
+    assert set(made.predictions.view(pd.Series).index) == set(study.index[study != "B"])
+    scores = made.fold_scores.view(pd.DataFrame).set_index("group")
+    assert list(scores.index) == ["A", "C", "all samples"]
+    assert caplog.text.count("Fold 'B'") == 1
 
 
 # ---- the methods that they are put together from -----------------------------------------------
