@@ -40,9 +40,40 @@ class BatchLoader(DataLoader):
     """Loads batches that other processes make."""
 
     def __iter__(self):
-        """Yield each batch in its order."""
-        for arrays in super().__iter__():
+        """Yield each batch in its order; make it here where no process can be started."""
+        try:
+            made = super().__iter__()
+        except OSError as error:
+            _warn(str(error))
+            yield from self.dataset.batches
+            return
+        for arrays in made:
             yield Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+@cache
+def _can_start(num_workers: int) -> bool:
+    """Tell whether there are the locks that other processes need.
+
+    Each takes a page of /dev/shm. A loader that fails to get them leaves a traceback behind.
+    """
+    try:
+        locks = [multiprocessing.Queue() for _ in range(3 * (num_workers + 1))]
+        locks += [multiprocessing.Event() for _ in range(2)]
+    except (OSError, ImportError) as error:
+        _warn(str(error))
+        return False
+    return True
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Say once, not in every epoch, why no process can be started."""
+    log.warning(
+        "No other processes can be started to prepare mini-batches (%s), so num_workers has no "
+        "effect.",
+        reason,
+    )
 
 
 def _as_it_is(arrays):
@@ -56,30 +87,15 @@ def loader(dataset: BatchDataset, num_workers: int = 0, pin_memory: bool = False
     ----------
     dataset : BatchDataset
     num_workers : int
-        Other processes that make batches; where none can be started, this one makes them.
+        Other processes that make batches. Where they cannot be started, this one makes them.
     pin_memory : bool
     """
     # With a generator of its own, a loader draws nothing from the one that dropout draws from:
     # a resumed run makes its first loader earlier than an unbroken one, and would go astray.
     options = {"batch_size": None, "shuffle": False, "generator": torch.Generator()}
-    if not num_workers or not _can_start_processes():
+    if not num_workers or not _can_start(num_workers):
         return DataLoader(dataset, pin_memory=pin_memory, **options)
     return BatchLoader(_Arrays(dataset), num_workers=num_workers, collate_fn=_as_it_is, **options)
-
-
-@cache
-def _can_start_processes() -> bool:
-    """Tell whether other processes can be given work; say why not, once."""
-    try:
-        multiprocessing.get_context().Queue()
-    except (OSError, ImportError) as error:
-        log.warning(
-            "No other processes can be started to prepare mini-batches (%s), so num_workers has "
-            "no effect.",
-            error,
-        )
-        return False
-    return True
 
 
 @contextmanager
