@@ -12,8 +12,8 @@ from q2_aam.core.options.config import ClassificationConfig, Settings
 
 log = logging.getLogger(__name__)
 
-MANY_FOLDS = 20
-LONG = 600
+MANY_FOLDS = 10
+LONG = 60
 """Seconds."""
 WAY_OUT = (
     "Choose other folds, or leave these folds out with untrainable_folds 'ignore' "
@@ -98,12 +98,12 @@ def trainable_folds(known: KnownSamples, fold_of: pd.Series, untrainable: str) -
         if problem is None and not known.depths[own].any():
             problem = "Its samples have no reads, so they cannot be predicted."
         if problem is not None:
-            folds_of.setdefault(problem.split(";")[0].rstrip("."), []).append(name)
+            folds_of.setdefault(problem, []).append(name)
     left_out = {name for folds in folds_of.values() for name in folds}
     if not left_out:
         return names
     listed = " ".join(
-        f"Fold{'s' * (len(folds) > 1)} {', '.join(map(repr, folds))}: {problem}."
+        f"Fold{'s' * (len(folds) > 1)} {', '.join(map(repr, folds))}: {problem}"
         for problem, folds in folds_of.items()
     )
     said = (
