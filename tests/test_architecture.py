@@ -40,6 +40,7 @@ TORCH_FREE = (
     "core.options",
     "core.phylogeny",
     "core.evaluation",
+    "core.data.grouped_split",
     "core.data.metadata",
     "core.data.nucleotides",
     "core.data.rarefaction",

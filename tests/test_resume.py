@@ -225,14 +225,14 @@ def test_a_run_killed_after_sigterm_goes_on_from_there_again(unbroken, tmp_path)
 
 
 def test_changed_options_start_afresh_and_say_so(unbroken, tmp_path):
-    job = Job(tmp_path, options={"epochs": 2})
-    assert job.finish() == 0
+    job = Job(tmp_path, options={"epochs": 2}, fault=SignalAtBatch(3, signal.SIGKILL))
+    assert job.finish() == -signal.SIGKILL
     first = job.run
     other = Job(tmp_path / "other", options={"epochs": 2, "lr": 2e-3})
     other.folder.mkdir()
     job.runs.rename(other.runs)
     assert other.finish() == 0
-    assert "Inputs or options differ from those of the run in" in other.log
+    assert "Inputs or options differ from those of the unfinished run in" in other.log
     assert first.name in other.log
     assert "Resuming the run" not in other.log
     assert not same_result(other.model, unbroken("pretrain", other.options))

@@ -30,6 +30,8 @@ def pretrain(
     sequences: DNAFASTAFormat = None,
     initial_encoder: AAMModelDirectoryFormat = None,
     reference_ids: qiime2.Metadata = None,
+    groups: qiime2.MetadataColumn = None,
+    missing_samples: str = "error",
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Pre-train an encoder."""
@@ -39,7 +41,8 @@ def pretrain(
         model = api.pretrain(
             table,
             str(phylogeny),
-            **training_inputs(sequences, initial_encoder, reference_ids),
+            missing_samples=missing_samples,
+            **training_inputs(sequences, initial_encoder, reference_ids, groups),
             **options,
         )
     return save_model(model)
@@ -53,6 +56,7 @@ def train_regressor(
     phylogeny: NewickFormat = None,
     sequences: DNAFASTAFormat = None,
     reference_ids: qiime2.Metadata = None,
+    groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     **options: dict,
 ) -> AAMModelDirectoryFormat:
@@ -65,7 +69,7 @@ def train_regressor(
             metadata.to_series(),
             phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
-            **training_inputs(sequences, encoder, reference_ids),
+            **training_inputs(sequences, encoder, reference_ids, groups),
             **options,
         )
     return save_model(model)
@@ -79,6 +83,7 @@ def train_classifier(
     phylogeny: NewickFormat = None,
     sequences: DNAFASTAFormat = None,
     reference_ids: qiime2.Metadata = None,
+    groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     **options: dict,
 ) -> AAMModelDirectoryFormat:
@@ -93,7 +98,7 @@ def train_classifier(
             column,
             phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
-            **training_inputs(sequences, encoder, reference_ids),
+            **training_inputs(sequences, encoder, reference_ids, groups),
             **options,
         )
     return save_model(model)

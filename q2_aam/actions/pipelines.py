@@ -5,36 +5,15 @@ QIIME 2 runs in parallel, actions return at once with promises. So nothing here 
 result: it is only handed on, and all folds of a cross-validation are under way at the same time.
 """
 
-import logging
-from dataclasses import dataclass
-from typing import Any
-
-import biom
-import numpy as np
-import pandas as pd
 import qiime2
 
-from q2_aam.actions import splits
+from q2_aam.actions import division, splits
+from q2_aam.actions.jobs import CLASSIFIER, REGRESSOR, Job
 from q2_aam.actions.parameters import (
-    CLASSIFICATION,
     CLASSIFICATION_PIPELINE,
-    OF_PRETRAINING,
-    PRETRAINING,
-    REGRESSION,
     REGRESSION_PIPELINE,
     pipeline_takes_options,
-    pipeline_types,
 )
-from q2_aam.actions.start import CheckedInput, check_at_start
-from q2_aam.actions.views import classes_of
-from q2_aam.core.data.metadata import check_numbers, with_values
-from q2_aam.core.model import specification
-from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
-from q2_aam.core.options.option import OptionError
-from q2_aam.types.models import AAMModel, SequenceEncoder
-from q2_aam.types.predictions import check_class_names
-
-log = logging.getLogger(__name__)
 
 
 @pipeline_takes_options(REGRESSION_PIPELINE)
@@ -48,12 +27,13 @@ def regress_samples(
     split=None,
     test_value="test",
     test_fraction=0.2,
+    groups=None,
     missing_samples="error",
     **options,
 ):
     """Split the samples, train a regressor on some and test it on the others."""
-    job = _Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options)
-    parts = _parts(job, _HoldOut(split, test_value, test_fraction), missing_samples)
+    job = Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options, groups)
+    parts = division.hold_out(job, split, test_value, test_fraction, missing_samples)
     made = job.train_and_test(parts, splits.TEST)
     model, (predictions,) = made.model, made.predictions
     evaluation = job.call("evaluate_regression", predictions, metadata, random_seed=job.seed)
@@ -73,12 +53,13 @@ def classify_samples(
     split=None,
     test_value="test",
     test_fraction=0.2,
+    groups=None,
     missing_samples="error",
     **options,
 ):
     """Split the samples, train a classifier on some and test it on the others."""
-    job = _Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options)
-    parts = _parts(job, _HoldOut(split, test_value, test_fraction), missing_samples)
+    job = Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options, groups)
+    parts = division.hold_out(job, split, test_value, test_fraction, missing_samples)
     made = job.train_and_test(parts, splits.TEST)
     evaluation = _show_classes(job, *made.predictions)
     summary = job.call("summarize_training", made.models)
@@ -96,13 +77,15 @@ def cross_validate_regression(
     sequences=None,
     folds=None,
     n_folds=5,
+    groups=None,
+    untrainable_folds="error",
     missing_samples="error",
     **options,
 ):
     """Predict each fold of the samples with a regressor trained on the other folds."""
-    job = _Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options)
-    parts = _fold_of_each(job, folds, n_folds, missing_samples)
-    made = [job.train_and_test(parts, name) for name in sorted(set(parts))]
+    job = Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options, groups)
+    parts, names = division.folds_of(job, folds, n_folds, missing_samples, untrainable_folds)
+    made = job.train_and_test_each(parts, names)
     predictions = job.call("merge_predictions", [each.predictions[0] for each in made])
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed}
@@ -122,13 +105,15 @@ def cross_validate_classification(
     sequences=None,
     folds=None,
     n_folds=5,
+    groups=None,
+    untrainable_folds="error",
     missing_samples="error",
     **options,
 ):
     """Predict each fold of the samples with a classifier trained on the other folds."""
-    job = _Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options)
-    parts = _fold_of_each(job, folds, n_folds, missing_samples)
-    made = [job.train_and_test(parts, name) for name in sorted(set(parts))]
+    job = Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options, groups)
+    parts, names = division.folds_of(job, folds, n_folds, missing_samples, untrainable_folds)
+    made = job.train_and_test_each(parts, names)
     predictions, probabilities = zip(*(each.predictions for each in made), strict=True)
     predictions = job.call("merge_predictions", list(predictions))
     probabilities = job.call("merge_probabilities", list(probabilities))
@@ -140,208 +125,7 @@ def cross_validate_classification(
     return predictions, probabilities, scores, evaluation, summary
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What differs between a numeric and a categorical target."""
-
-    model: str
-    train: str
-    predict: str
-    configs: tuple
-    fine_tuning: type
-    classes: bool
-
-
-REGRESSOR = _Kind(
-    specification.REGRESSOR,
-    "train_regressor",
-    "predict_regression",
-    REGRESSION,
-    RegressionConfig,
-    False,
-)
-CLASSIFIER = _Kind(
-    specification.CLASSIFIER,
-    "train_classifier",
-    "predict_classification",
-    CLASSIFICATION,
-    ClassificationConfig,
-    True,
-)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What training on a part of the samples and testing on another made."""
-
-    training_table: Any
-    test_table: Any
-    encoder: Any
-    """What training began with; None if it began from scratch."""
-    model: Any
-    predictions: tuple
-
-    @property
-    def models(self) -> list:
-        return [self.model] if self.encoder is None else [self.encoder, self.model]
-
-
-class _Job:
-    """The inputs and options of a pipeline, and the actions called with them.
-
-    Parameters
-    ----------
-    ctx : qiime2.sdk.Context
-    kind : _Kind
-    table, metadata, encoder, phylogeny, sequences
-        As the pipelines take them.
-    options : dict
-        All options of the pipeline by name.
-
-    Raises
-    ------
-    OptionError
-        If options are impossible; before anything is computed with them.
-    """
-
-    def __init__(self, ctx, kind, table, metadata, encoder, phylogeny, sequences, options):
-        self.ctx, self.kind = ctx, kind
-        self.table, self.metadata = table, metadata
-        self.encoder, self.phylogeny, self.sequences = encoder, phylogeny, sequences
-        self.pretrains = encoder is None and phylogeny is not None
-        self.training = {name: options[name] for name in pipeline_types(kind.configs)}
-        self.pretraining = _pretraining_options(options, self.pretrains)
-        self.seed, self.device = options["random_seed"], options["device"]
-        self.settings = Settings.from_options(self.training, kind.fine_tuning)
-        if self.pretrains:
-            Settings.from_options(self.pretraining)
-        elif encoder is None and self.training["freeze_base"]:
-            raise OptionError(
-                [
-                    "freeze_base keeps an encoder as it is, so give an encoder, or a phylogeny "
-                    "to pre-train one"
-                ]
-            )
-
-    def call(self, action: str, *inputs, of: str = "aam", **parameters):
-        """Run an action that has one output."""
-        (output,) = self.ctx.get_action(of, action)(*inputs, **parameters)
-        return output
-
-    def values(self, missing_samples: str) -> pd.Series:
-        """Return the target of each sample that has one, and reads."""
-        table = self.table.view(biom.Table)
-        has_reads = np.asarray(table.sum("sample")) != 0
-        if not has_reads.all():
-            log.warning("%d samples without reads are left out.", int((~has_reads).sum()))
-        sample_ids = list(table.ids()[has_reads])
-        if not self.kind.classes:
-            column = self.metadata.to_series()
-            return check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
-        column = classes_of(self.metadata)
-        values = with_values(sample_ids, column, missing_samples).astype(str)
-        check_class_names(values.name, values)
-        return values
-
-    def check(self, parts: pd.Series, held_out: list[str]) -> dict:
-        """Refuse what a late action would; return what is learnt without each part."""
-        learns_tree = self.training["penalty"] > 0 and not self.training["freeze_base"]
-        tree = self.phylogeny if self.pretrains or learns_tree else None
-        given = CheckedInput(self.table, self.metadata, tree, self.sequences)
-        return check_at_start(given, self.kind.model, self.settings, parts, held_out)
-
-    def encoder_of(self, made: "_Made"):
-        """Return the encoder that training began with, or the one it learnt from scratch."""
-        if made.encoder is None:
-            return self.call("extract_encoder", made.model)
-        if made.encoder.type <= AAMModel[SequenceEncoder]:
-            return made.encoder
-        return self.call("extract_encoder", made.encoder)
-
-    def train_and_test(self, parts: pd.Series, held_out: str) -> _Made:
-        """Train on the samples of all parts but one, and predict those of that one."""
-        test = parts == held_out
-        training_table = self._only(parts.index[~test])
-        test_table = self._only(parts.index[test])
-        encoder = self.encoder
-        if self.pretrains:
-            encoder = self.call(
-                "pretrain", training_table, self.phylogeny, self.sequences, **self.pretraining
-            )
-        model = self.call(
-            self.kind.train,
-            training_table,
-            self.metadata,
-            encoder=encoder,
-            phylogeny=self.phylogeny,
-            sequences=self.sequences,
-            **self.training,
-        )
-        predict = self.ctx.get_action("aam", self.kind.predict)
-        predicted = predict(test_table, model, self.sequences, device=self.device)
-        return _Made(training_table, test_table, encoder, model, tuple(predicted))
-
-    def _only(self, sample_ids: pd.Index):
-        ids = qiime2.Metadata(pd.DataFrame(index=sample_ids.rename("sample-id")))
-        return self.call("filter_samples", self.table, metadata=ids, of="feature_table")
-
-
-def _pretraining_options(options: dict, pretrains: bool) -> dict:
-    chosen = {name: options[f"pretrain_{name}"] for name in OF_PRETRAINING}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    if chosen and not pretrains:
-        listed = ", ".join(f"pretrain_{name}" for name in chosen)
-        raise OptionError(
-            [
-                f"{listed} would have no effect: a pipeline pre-trains only with a phylogeny "
-                "and without an encoder"
-            ]
-        )
-    return {name: options[name] for name in pipeline_types(PRETRAINING)} | chosen
-
-
-@dataclass(frozen=True)
-class _HoldOut:
-    """Which samples are held out: those of a value in a column, or a share drawn at random."""
-
-    split: Any
-    test_value: str
-    test_fraction: float
-
-
-def _parts(job: _Job, held_out: _HoldOut, missing_samples: str) -> pd.Series:
-    """Say of each sample with a value whether it trains or tests."""
-    values = job.values(missing_samples)
-    if held_out.split is None:
-        parts = splits.draw_test(values, held_out.test_fraction, job.seed, job.kind.classes)
-    else:
-        column = with_values(list(values.index), held_out.split.to_series(), missing_samples)
-        parts = splits.named_test(column, held_out.test_value)
-    learnt = job.check(parts, [splits.TEST])[splits.TEST]
-    if job.kind.classes:
-        classes = values[parts.index]
-        splits.warn_of_unlearnt_classes(classes, parts, splits.TEST)
-        splits.refuse_if_none_is_learnt(classes[parts == splits.TEST], learnt.classes)
-    return parts
-
-
-def _fold_of_each(job: _Job, folds, n_folds: int, missing_samples: str) -> pd.Series:
-    """Say of each sample with a value which fold it is in."""
-    values = job.values(missing_samples)
-    if folds is None:
-        parts = splits.draw_folds(values, n_folds, job.seed, job.kind.classes)
-    else:
-        column = with_values(list(values.index), folds.to_series(), missing_samples)
-        parts = splits.named_folds(column)
-    names = sorted(set(parts))
-    job.check(parts, names)
-    if job.kind.classes:
-        for name in names:
-            splits.warn_of_unlearnt_classes(values[parts.index], parts, name)
-    return parts.rename_axis("sample-id")
-
-
-def _show_classes(job: _Job, predictions, probabilities):
+def _show_classes(job: Job, predictions, probabilities):
     return job.call(
         "evaluate_classification",
         predictions,

@@ -4,19 +4,21 @@ A split gives every sample the name of its part. Nothing here knows what the par
 """
 
 import logging
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 
+from q2_aam.core.data.grouped_split import deal_groups, hold_out_groups, name_of
+
 log = logging.getLogger(__name__)
 
 TRAINING, TEST = "training", "test"
-MOST_FOLDS = 100
-"""Each fold trains a model, so more are a mistake, such as a column of sample ids."""
 
 
-def draw_test(values: pd.Series, fraction: float, seed: int, stratify: bool) -> pd.Series:
+def draw_test(
+    values: pd.Series, fraction: float, seed: int, stratify: bool, groups: pd.Series | None = None
+) -> pd.Series:
     """Hold a share of the samples out at random.
 
     Parameters
@@ -30,6 +32,8 @@ def draw_test(values: pd.Series, fraction: float, seed: int, stratify: bool) -> 
     stratify : bool
         Hold the same share of each class out, to within a sample; every class keeps at least one
         sample in training.
+    groups : pandas.Series of length n, optional
+        Hold whole groups out. The shares are met as far as these allow.
 
     Returns
     -------
@@ -41,6 +45,8 @@ def draw_test(values: pd.Series, fraction: float, seed: int, stratify: bool) -> 
     ValueError
         If no sample would be left in a part.
     """
+    if groups is not None:
+        return _draw_groups(values, fraction, seed, stratify, groups)
     order = _shuffled(values, seed, stratify)
     # Every 1/fraction-th in order: a run of m samples gives m * fraction of them, to within one.
     held = np.diff(np.floor(np.arange(len(order) + 1) * fraction + 0.5)) > 0
@@ -58,7 +64,27 @@ def draw_test(values: pd.Series, fraction: float, seed: int, stratify: bool) -> 
     return parts[values.index].rename("part")
 
 
-def draw_folds(values: pd.Series, n_folds: int, seed: int, stratify: bool) -> pd.Series:
+def _draw_groups(values, fraction, seed, stratify, groups) -> pd.Series:
+    rng = np.random.RandomState(seed)
+    held = hold_out_groups(groups[values.index], fraction, rng, values if stratify else None)
+    if not held.any():
+        reason = "all samples are of one group"
+        if len(set(groups)) > 1:
+            reason = (
+                f"each of the {groups.nunique()} groups has all samples of a class, which could "
+                "then not be learnt"
+            )
+        raise ValueError(
+            f"No test samples can be drawn by the groups of metadata column '{groups.name}': "
+            f"{reason}. Give another column as groups (--m-groups-column), or name the test "
+            "samples by a column (--m-split-column)."
+        )
+    return pd.Series(np.where(held, TEST, TRAINING), values.index, name="part")
+
+
+def draw_folds(
+    values: pd.Series, n_folds: int, seed: int, stratify: bool, groups: pd.Series | None = None
+) -> pd.Series:
     """Deal the samples out to folds at random, as equally as possible.
 
     Parameters
@@ -66,11 +92,13 @@ def draw_folds(values: pd.Series, n_folds: int, seed: int, stratify: bool) -> pd
     values : pandas.Series of length n
         What is to be predicted, by sample id.
     n_folds : int
-        From 2 to n.
+        From 2 to n, or to the number of groups.
     seed : int
         Equal seeds give equal folds, whatever the versions of the packages.
     stratify : bool
         Deal each class out equally as well.
+    groups : pandas.Series of length n, optional
+        Each group is in one fold. Folds are equal as far as this allows.
 
     Returns
     -------
@@ -80,16 +108,26 @@ def draw_folds(values: pd.Series, n_folds: int, seed: int, stratify: bool) -> pd
     Raises
     ------
     ValueError
-        If there are fewer samples than folds.
+        If there are fewer samples, or groups, than folds.
     """
     if len(values) < n_folds:
         raise ValueError(
             f"There are {len(values)} samples with a value, fewer than the {n_folds} folds; "
             "choose fewer folds (--p-n-folds)."
         )
-    order = _shuffled(values, seed, stratify)
+    if groups is not None and groups.nunique() < n_folds:
+        raise ValueError(
+            f"The {len(values)} samples are of {groups.nunique()} groups (metadata column "
+            f"'{groups.name}'), fewer than the {n_folds} folds; choose fewer folds (--p-n-folds)."
+        )
+    if groups is None:
+        order = _shuffled(values, seed, stratify)
+        number = np.arange(len(order)) % n_folds
+    else:
+        rng, order = np.random.RandomState(seed), values.index
+        number = deal_groups(groups[order], n_folds, rng, values if stratify else None)
     width = len(str(n_folds))
-    names = [f"fold{i % n_folds + 1:0{width}d}" for i in range(len(order))]
+    names = [f"fold{i + 1:0{width}d}" for i in number]
     return pd.Series(names, order)[values.index].rename("fold")
 
 
@@ -122,7 +160,7 @@ def named_test(column: pd.Series, test_value: str) -> pd.Series:
     ValueError
         If no sample, or every sample, has the value.
     """
-    names = column.map(_name_of)
+    names = column.map(name_of)
     held = names == test_value
     if not held.any():
         listed = ", ".join(f"'{name}'" for name in sorted(set(names))[:5])
@@ -156,23 +194,43 @@ def named_folds(column: pd.Series) -> pd.Series:
     Raises
     ------
     ValueError
-        If there is only one value, or more than `MOST_FOLDS`.
+        If there is only one value.
     """
-    names = column.map(_name_of).rename("fold")
-    found = names.nunique()
-    if not 2 <= found <= MOST_FOLDS:
+    names = column.map(name_of).rename("fold")
+    if names.nunique() < 2:
         raise ValueError(
             f"Metadata column '{column.name}' cannot name the folds: its {len(names)} samples of "
-            f"the table have {found} different value{'' if found == 1 else 's'}, such as "
-            f"'{names.iloc[0]}'. Give a column of 2 to {MOST_FOLDS} values, each of which the "
-            "samples of a fold share."
+            f"the table have 1 different value, '{names.iloc[0]}'. Give a column of two or more "
+            "values, each of which the samples of a fold share."
         )
     return names
 
 
-def _name_of(value: Hashable) -> str:
-    """Write a value as a name: a column of 1, 2, 3 is read as 1.0, 2.0, 3.0."""
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+def check_groups_are_whole(parts: pd.Series, groups: pd.Series) -> None:
+    """Refuse parts that a column names, if they divide groups.
+
+    Parameters
+    ----------
+    parts, groups : pandas.Series of str
+        Part and group by sample id.
+
+    Raises
+    ------
+    ValueError
+        If samples of a group are in several parts.
+    """
+    divided = parts.groupby(groups[parts.index]).nunique()
+    divided = divided[divided > 1]
+    if divided.empty:
+        return
+    members = parts[groups[parts.index] == divided.index[0]]
+    first, other = members.index[0], members.index[members != members.iloc[0]][0]
+    raise ValueError(
+        f"{len(divided)} of the {groups.nunique()} groups of metadata column '{groups.name}' are "
+        f"divided, such as '{divided.index[0]}': its sample '{first}' is in '{parts[first]}', and "
+        f"its sample '{other}' in '{parts[other]}'. Correct one of the columns, or give only the "
+        "groups: then whole groups are drawn."
+    )
 
 
 def warn_of_unlearnt_classes(classes: pd.Series, parts: pd.Series, held_out: str) -> None:

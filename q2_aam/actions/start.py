@@ -1,7 +1,7 @@
 """What pipelines check at the start: all that an action of theirs would refuse after others."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import biom
 import pandas as pd
@@ -11,10 +11,13 @@ from q2_types.tree import NewickFormat
 from q2_aam.core.model.specification import CLASSIFIER
 from q2_aam.core.options.config import Settings
 
+if TYPE_CHECKING:
+    from q2_aam.core.training.preparation.feasibility import Feasibility
+
 
 @dataclass(frozen=True)
 class CheckedInput:
-    """What a pipeline was given: artifacts, and the column to predict.
+    """What a pipeline was given: artifacts, the column to predict, and the group by sample id.
 
     The phylogeny is absent where nothing would be learnt of it.
     """
@@ -23,11 +26,12 @@ class CheckedInput:
     metadata: Any
     phylogeny: Any
     sequences: Any
+    groups: pd.Series | None
 
 
 def check_at_start(
     given: CheckedInput, model: str, settings: Settings, parts: pd.Series, held_out: list[str]
-) -> dict:
+) -> "Feasibility":
     """Check everything that is known before training.
 
     Sequences and counts are checked for all samples, for those that are held out too, as they are
@@ -45,13 +49,13 @@ def check_at_start(
 
     Returns
     -------
-    dict of str to NumericTarget or CategoricalTarget
-        What is learnt without each part.
+    Feasibility
+        What is learnt without each part, or why it cannot be.
 
     Raises
     ------
     ValueError
-        If the table, sequences or phylogeny cannot be read, or too little is left to learn from.
+        If the table, sequences or phylogeny cannot be read.
     """
     from q2_aam.core.data.sample_table import sample_table
     from q2_aam.core.training.preparation.feasibility import check_parts
@@ -64,5 +68,5 @@ def check_at_start(
     samples = sample_table(table, sequences and str(sequences), settings.model.max_bp)
     values = given.metadata.to_series()[list(samples.sample_ids)]
     values = values.astype(str if model == CLASSIFIER else float)
-    inputs = RunInput(model, settings, samples, values, tree and str(tree))
+    inputs = RunInput(model, settings, samples, values, tree and str(tree), groups=given.groups)
     return check_parts(inputs, parts, held_out)

@@ -14,7 +14,7 @@ from q2_aam.types.models import AAMModelDirectoryFormat
 RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
 
 
-def training_inputs(sequences, encoder, reference_ids) -> dict:
+def training_inputs(sequences, encoder, reference_ids, groups) -> dict:
     """Turn the views that all training actions take into what the core takes."""
     from q2_aam.core.api import Monitor
 
@@ -22,6 +22,7 @@ def training_inputs(sequences, encoder, reference_ids) -> dict:
         "sequences": path_of(sequences),
         "encoder": load_model(encoder),
         "reference_ids": None if reference_ids is None else list(reference_ids.ids),
+        "groups": None if groups is None else groups.to_series(),
         "monitor": Monitor(run_dir=os.environ.get(RUN_DIR_VARIABLE) or None, progress=True),
     }
 

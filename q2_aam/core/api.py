@@ -16,6 +16,7 @@ import pandas as pd
 import skbio
 
 from q2_aam.core.artifact.storage import load, save
+from q2_aam.core.data.grouped_split import with_groups
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.data.sample_table import SampleTable, sample_table
 from q2_aam.core.data.sequences import Sequences, read_sequences
@@ -28,7 +29,6 @@ from q2_aam.core.explain.importance import (
     question_of,
 )
 from q2_aam.core.explain.prediction_input import (
-    check_kind,
     known_reads,
     module_of,
     prediction_input,
@@ -36,7 +36,7 @@ from q2_aam.core.explain.prediction_input import (
 )
 from q2_aam.core.model import inference
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
-from q2_aam.core.model.trained_model import TrainedModel
+from q2_aam.core.model.trained_model import TrainedModel, check_kind
 from q2_aam.core.options import quantile_levels
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
 from q2_aam.core.training.preparation.run_input import RunInput, settings_of
@@ -72,6 +72,8 @@ def pretrain(
     sequences: Sequences = None,
     encoder: TrainedModel | None = None,
     reference_ids: Sequence[str] | None = None,
+    groups: pd.Series | None = None,
+    missing_samples: str = "error",
     monitor: Monitor = NO_MONITOR,
     **options,
 ) -> TrainedModel:
@@ -89,6 +91,10 @@ def pretrain(
         Continue from this model; its architecture is kept.
     reference_ids : sequence of str, optional
         The reference samples. By default, they are drawn at random.
+    groups : pandas.Series, optional
+        Group by sample id, such as the person. Validation samples are whole groups.
+    missing_samples : {'error', 'ignore'}
+        What to do with samples that have no group.
     monitor : Monitor
     **options
         See `ModelConfig`, `DataConfig`, `UniFracConfig` and `TrainConfig`.
@@ -105,9 +111,10 @@ def pretrain(
     """
     settings = settings_of(ENCODER, options, encoder)
     samples = sample_table(table, sequences, settings.model.max_bp)
-    samples = drop_missing_features(samples, str(phylogeny), settings)
-    inputs = RunInput(ENCODER, settings, samples, None, str(phylogeny), encoder, reference_ids)
-    return train(inputs, monitor)
+    ids, groups = with_groups(samples.sample_ids, groups, missing_samples)
+    samples = drop_missing_features(samples.select(ids), str(phylogeny), settings)
+    start = str(phylogeny), encoder, reference_ids, groups
+    return train(RunInput(ENCODER, settings, samples, None, *start), monitor)
 
 
 def train_regressor(table, target: pd.Series, **arguments) -> TrainedModel:
@@ -120,8 +127,8 @@ def train_regressor(table, target: pd.Series, **arguments) -> TrainedModel:
     target : pandas.Series
         Numbers by sample id; the name is the column's.
     **arguments
-        Those of `_train`: encoder, phylogeny, sequences, missing_samples, monitor, and the
-        options of `RegressionConfig` and of pre-training.
+        Those of `_train`: encoder, phylogeny, sequences, reference_ids, groups,
+        missing_samples, monitor, and the options of `RegressionConfig` and of pre-training.
 
     Returns
     -------
@@ -153,6 +160,7 @@ def _train(
     phylogeny: str | Path | None = None,
     sequences: Sequences = None,
     reference_ids: Sequence[str] | None = None,
+    groups: pd.Series | None = None,
     missing_samples: str = "error",
     monitor: Monitor = NO_MONITOR,
     **options,
@@ -162,9 +170,11 @@ def _train(
     numeric = kind == REGRESSOR
     values = with_values(samples.sample_ids, column, missing_samples, numeric=numeric)
     values = check_numbers(values) if numeric else values.astype(str)
+    ids, groups = with_groups(values.index, groups, missing_samples)
+    values = values[ids]
     tree = None if phylogeny is None else str(phylogeny)
-    samples = drop_missing_features(samples.select(values.index), tree, settings)
-    inputs = RunInput(kind, settings, samples, values, tree, encoder, reference_ids)
+    samples = drop_missing_features(samples.select(ids), tree, settings)
+    inputs = RunInput(kind, settings, samples, values, tree, encoder, reference_ids, groups)
     return train(inputs, monitor)
 
 

@@ -6,6 +6,7 @@ from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.sample_data import SampleData
 from q2_types.tree import Phylogeny, Rooted
 from qiime2.plugin import (
+    Choices,
     Float,
     Int,
     Range,
@@ -22,11 +23,12 @@ from q2_aam.actions.parameters import (
     pipeline_help,
     pipeline_types,
 )
-from q2_aam.actions.splits import MOST_FOLDS
 from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
     CATEGORICAL_HELP,
+    GROUPS,
+    GROUPS_HELP,
     SEQUENCES_HELP,
     TABLE_HELP,
 )
@@ -50,6 +52,7 @@ SPLIT = {
     "split": ANY_COLUMN,
     "test_value": Str,
     "test_fraction": Float % Range(0.01, 0.9, inclusive_end=True),
+    **GROUPS,
 }
 SPLIT_HELP = {
     "split": "Column that says which samples to hold out, for example the samples of another "
@@ -59,17 +62,23 @@ SPLIT_HELP = {
     "test_fraction": "Share of the samples to hold out if they are drawn at random (by "
     "random_seed). The option test_size is different: it takes validation samples from the other "
     "samples, to choose the best epoch.",
+    "groups": f"{GROUPS_HELP} The held-out samples are whole groups as well.",
 }
 FOLDS = {
     "folds": ANY_COLUMN,
-    "n_folds": Int % Range(2, MOST_FOLDS, inclusive_end=True),
+    "n_folds": Int % Range(2, None),
+    **GROUPS,
+    "untrainable_folds": Str % Choices("error", "ignore"),
 }
 FOLDS_HELP = {
-    "folds": "Column that names the fold of each sample. Give it if samples belong together, for "
-    "example several samples of one person. In different folds, they would let the model "
-    "recognise the person.",
-    "n_folds": "Number of folds if no column names them. Samples are divided at random (by "
-    "random_seed).",
+    "folds": "Column that names the fold of each sample, such as the study. There is a model for "
+    "each value. To leave one group out at a time, give the same column as folds and as groups.",
+    "n_folds": "Number of folds if no column names them. Samples, or groups, are divided at "
+    "random (by random_seed). There is a model for each fold.",
+    "groups": f"{GROUPS_HELP} Each group is in one fold.",
+    "untrainable_folds": "What to do with a fold if the samples of the other folds cannot train a "
+    "model, for example because they have only one class: stop before any training (error), or "
+    "leave the fold out and do not predict its samples (ignore).",
 }
 STEPS = (
     "If an encoder is given, training starts from it. If only a phylogeny is given, an encoder is "

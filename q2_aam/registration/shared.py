@@ -9,6 +9,12 @@ citations = Citations.load("citations.bib", package="q2_aam")
 ANY_MODEL = AAMModel[SequenceEncoder | SequenceRegressor | SequenceClassifier]
 ANY_COLUMN = MetadataColumn[Categorical | Numeric]
 """QIIME 2 refuses a column of another kind than an action takes before the action can say why."""
+GROUPS = {"groups": ANY_COLUMN}
+GROUPS_HELP = (
+    "Column that says which samples belong together, such as the person who gave them. The "
+    "validation samples (test_size) are then whole groups. Otherwise they would choose the model "
+    "that recognises persons best."
+)
 SEED = Int % Range(0, 2**31 - 1, inclusive_end=True)
 
 TABLE_HELP = "Counts of ASVs (or other features) in samples. Raw counts, not relative abundances."

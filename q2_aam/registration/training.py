@@ -19,6 +19,8 @@ from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
     CATEGORICAL_HELP,
+    GROUPS,
+    GROUPS_HELP,
     PHYLOGENY_HELP,
     SEQUENCES_HELP,
     TABLE_HELP,
@@ -77,7 +79,12 @@ def _register_pretraining(plugin):
             # output of the same name.
             "initial_encoder": AAMModel[SequenceEncoder],
         },
-        parameters={"reference_ids": Metadata, **parameter_types(PRETRAINING)},
+        parameters={
+            "reference_ids": Metadata,
+            **GROUPS,
+            "missing_samples": MISSING_SAMPLES,
+            **parameter_types(PRETRAINING),
+        },
         outputs=[("encoder", AAMModel[SequenceEncoder])],
         input_descriptions={
             "table": TABLE_HELP,
@@ -85,7 +92,13 @@ def _register_pretraining(plugin):
             "sequences": SEQUENCES_HELP,
             "initial_encoder": "Continue to train this encoder. Its architecture is kept.",
         },
-        parameter_descriptions={"reference_ids": REFERENCES_HELP, **parameter_help(PRETRAINING)},
+        parameter_descriptions={
+            "reference_ids": REFERENCES_HELP,
+            "groups": GROUPS_HELP,
+            "missing_samples": "What to do if samples of the table have no group: stop (error), "
+            "or leave these samples out (ignore).",
+            **parameter_help(PRETRAINING),
+        },
         output_descriptions={
             "encoder": "The encoder of the epoch that is best on the validation samples."
         },
@@ -112,6 +125,7 @@ def _register_training(plugin, function, kind, configs, output, name, descriptio
         parameters={
             "metadata": ANY_COLUMN,
             "reference_ids": Metadata,
+            **GROUPS,
             "missing_samples": MISSING_SAMPLES,
             **parameter_types(configs),
         },
@@ -129,6 +143,7 @@ def _register_training(plugin, function, kind, configs, output, name, descriptio
             if kind is SequenceRegressor
             else f"The column to predict: classes. {CATEGORICAL_HELP}",
             "reference_ids": REFERENCES_HELP,
+            "groups": GROUPS_HELP,
             "missing_samples": MISSING_SAMPLES_HELP,
             **parameter_help(configs),
         },

@@ -1,6 +1,9 @@
 """The actions as a user of QIIME 2 calls them."""
 
+import errno
+import fcntl
 import inspect
+import os
 
 import biom
 import numpy as np
@@ -13,6 +16,7 @@ from qiime2.plugins import aam
 
 from q2_aam.core.artifact import storage
 from q2_aam.core.data.simulate import SimulationConfig, simulate
+from q2_aam.core.training.loop.run_directory import FINISHED
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 QUICK = {
@@ -124,12 +128,43 @@ def test_features_missing_from_the_tree_are_named(phylogeny):
         aam.methods.pretrain(table, phylogeny, **QUICK)
 
 
+def test_groups_keep_samples_together(table, phylogeny, metadata, simulated, caplog):
+    ids = simulated.metadata.index
+    person = pd.Series([f"p{i // 3}" for i in range(47)], ids[:47], name="person")
+    persons = qiime2.CategoricalMetadataColumn(person.rename_axis("sample-id"))
+    age = metadata.get_column("age")
+    for action, given in (
+        (aam.methods.pretrain, (table, phylogeny)),
+        (aam.methods.train_regressor, (table, age)),
+    ):
+        with pytest.raises(ValueError, match=r"1 of the table's 48 samples .*column 'person'"):
+            action(*given, groups=persons, **QUICK)
+        caplog.clear()
+        action(*given, groups=persons, missing_samples="ignore", **QUICK)
+        assert "of 47, from 3 of 16 groups." in caplog.text
+
+
 def test_run_dir_comes_from_the_environment(table, phylogeny, tmp_path, monkeypatch):
     monkeypatch.setenv("Q2_AAM_RUN_DIR", str(tmp_path))
     aam.methods.pretrain(table, phylogeny, **QUICK)
     (run,) = tmp_path.glob("pretrain-*")
     assert (run / "last.ckpt").exists()
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    assert (run / FINISHED).exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL])
+def test_a_run_goes_on_where_a_file_system_has_no_locks(
+    table, metadata, tmp_path, monkeypatch, caplog, number
+):
+    def fail(file, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setenv("Q2_AAM_RUN_DIR", str(tmp_path))
+    for kind in ("flock", "lockf"):
+        monkeypatch.setattr(fcntl, kind, fail)
+    aam.methods.train_regressor(table, metadata.get_column("age"), stored_samples=0, **QUICK)
+    assert f"The file system of {tmp_path} has no locks ({os.strerror(number)})" in caplog.text
 
 
 def actions():

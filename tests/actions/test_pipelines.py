@@ -193,6 +193,72 @@ def test_folds_of_a_column(table, simulated):
     assert by_fold.equals(simulated.metadata["site"].rename("fold"))
 
 
+@pytest.fixture(scope="module")
+def persons(simulated):
+    """Return a column of 16 persons of three samples each, and the samples of each."""
+    ids = simulated.metadata.index
+    person = pd.Series([f"p{i // 3:02d}" for i in range(len(ids))], ids, name="person")
+    column = qiime2.CategoricalMetadataColumn(person)
+    return column, person
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_groups_stay_whole_and_reach_what_trains(name, table, phylogeny, simulated, persons):
+    target, options, _ = PIPELINES[name]
+    (column, person), ctx = persons, Recorder()
+    metadata = qiime2.Metadata(simulated.metadata).get_column(target)
+    getattr(pipelines, name)(ctx, table, metadata, phylogeny=phylogeny, groups=column, **options)
+    training = ctx.named("train_regressor") + ctx.named("train_classifier")
+    tests = ctx.named("predict_regression") + ctx.named("predict_classification")
+    for pretraining, made, test in zip(ctx.named("pretrain"), training, tests, strict=True):
+        seen, held = kept(made["table"].inputs), kept(test["table"].inputs)
+        assert not set(person[list(seen)]) & set(person[list(held)])
+        assert pretraining["groups"] is made["groups"] is column
+
+
+def test_one_group_can_be_left_out_at_a_time(table, simulated):
+    """More folds than a hundred, if there were more groups: here each sample is one."""
+    age, _, _ = columns(simulated)
+    each = pd.Series(simulated.metadata.index, simulated.metadata.index, name="sample")
+    ctx, each = Recorder(), qiime2.CategoricalMetadataColumn(each)
+    pipelines.cross_validate_regression(ctx, table, age, folds=each, groups=each, **SHALLOW)
+    assert [len(kept(call["table"].inputs)) for call in ctx.named("predict_regression")] == [
+        1
+    ] * 48
+
+
+def confounded(simulated):
+    """Return metadata of three studies, of which one has all samples of skin and oral."""
+    frame = simulated.metadata.copy()
+    study = frame["site"].map({"gut": "A", "oral": "B", "skin": "B"})
+    study.iloc[np.flatnonzero(frame["site"] == "gut")[:4]] = "C"
+    return qiime2.Metadata(frame.assign(study=study))
+
+
+def test_folds_that_cannot_be_trained_are_listed_before_anything_runs(table, simulated):
+    metadata, ctx = confounded(simulated), Recorder()
+    site, study = metadata.get_column("site"), metadata.get_column("study")
+    with pytest.raises(ValueError, match=r"1 of 3 folds .*Fold 'B': .*only one class \('gut'\)"):
+        pipelines.cross_validate_classification(ctx, table, site, folds=study, **SHALLOW)
+    assert not ctx.calls
+    pipelines.cross_validate_classification(
+        ctx, table, site, folds=study, untrainable_folds="ignore", **SHALLOW
+    )
+    tested = [kept(call["table"].inputs) for call in ctx.named("predict_classification")]
+    of_studies = study.to_series().groupby(study.to_series()).groups
+    assert tested == [set(of_studies["A"]), set(of_studies["C"])]
+    trained = kept(ctx.named("train_classifier")[0]["table"].inputs)
+    assert trained == ids_of(table) - tested[0]
+
+
+def test_a_split_that_cannot_be_trained_is_refused_before_anything_runs(table, simulated):
+    metadata, ctx = confounded(simulated), Recorder()
+    site, study = metadata.get_column("site"), metadata.get_column("study")
+    with pytest.raises(ValueError, match="only one class"):
+        pipelines.classify_samples(ctx, table, site, split=study, test_value="B", **SHALLOW)
+    assert not ctx.calls
+
+
 # ---- what is refused ---------------------------------------------------------------------------
 
 
@@ -228,6 +294,18 @@ def test_split_value_that_none_has(table, simulated):
     age, _, split = columns(simulated)
     with pytest.raises(ValueError, match=r"value 'held' .*'split'.*'test', 'train'"):
         aam.pipelines.regress_samples(table, age, split=split, test_value="held")
+
+
+@pytest.mark.parametrize("name", ["split", "folds"])
+def test_columns_that_divide_groups_are_refused(name, table, simulated, persons):
+    age, _, split = columns(simulated)
+    pipeline = "regress_samples" if name == "split" else "cross_validate_regression"
+    ctx = Recorder()
+    with pytest.raises(ValueError, match=r"groups of metadata column 'person' are divided"):
+        getattr(pipelines, pipeline)(
+            ctx, table, age, groups=persons[0], **{name: split}, **SHALLOW
+        )
+    assert not ctx.calls
 
 
 @pytest.mark.parametrize("missing", ["age", "split"])
@@ -347,7 +425,7 @@ def test_folds_that_cannot_be_left_out_are_named_together(table, simulated):
     values = [float(i) if i % 3 == 0 else 5.0 for i in range(48)]
     numbers = pd.Series(values, simulated.metadata.index, name="age")
     ctx = Recorder()
-    said = r"1 of the 3 folds cannot be predicted.* Without 'fold0': .*'age' has the same value"
+    said = r"1 of 3 folds cannot be predicted.*Fold 'fold0': .*'age' has the same value"
     with pytest.raises(ValueError, match=said):
         pipelines.cross_validate_regression(
             ctx, table, qiime2.NumericMetadataColumn(numbers), folds=folds, **SHALLOW
@@ -377,7 +455,7 @@ def test_a_phylogeny_that_lacks_a_feature_of_one_fold_is_refused_at_the_start(si
     frozen = given | {"encoder": Promise("import", {}), "freeze_base": True}
     pipelines.cross_validate_regression(Recorder(), table, age, n_folds=2, **frozen)
     folds, ctx = relabelled(simulated, lambda i: f"fold{i % 2}"), Recorder()
-    with pytest.raises(ValueError, match=r"1 of the 2 folds .* Without 'fold1': .*tips of the"):
+    with pytest.raises(ValueError, match=r"1 of 2 folds .*Fold 'fold1': .*tips of the"):
         pipelines.cross_validate_regression(ctx, table, age, folds=folds, **given)
     assert not ctx.calls
 
@@ -497,6 +575,22 @@ def test_cross_validate_classification(table, simulated):
     assert list(scores.index) == ["test", "train", "all samples"]
     true = simulated.metadata["site"][predictions.index]
     assert scores["accuracy"]["all samples"] == pytest.approx(accuracy_score(true, predictions))
+
+
+def test_folds_are_left_out_and_groups_are_kept(table, simulated, caplog):
+    """A study whose samples alone have two classes; groups are the halves of studies."""
+    metadata = confounded(simulated)
+    study = metadata.get_column("study").to_series()
+    half = study + pd.Series(np.arange(len(study)) % 2, study.index).astype(str)
+    made = aam.pipelines.cross_validate_classification(
+        table, metadata.get_column("site"), folds=metadata.get_column("study"),
+        groups=qiime2.CategoricalMetadataColumn(half.rename("half")), untrainable_folds="ignore",
+        **QUICK,
+    )  # fmt: skip
+    assert set(made.predictions.view(pd.Series).index) == set(study.index[study != "B"])
+    scores = made.fold_scores.view(pd.DataFrame).set_index("group")
+    assert list(scores.index) == ["A", "C", "all samples"]
+    assert caplog.text.count("Fold 'B'") == 1
 
 
 # ---- the methods that they are put together from -----------------------------------------------

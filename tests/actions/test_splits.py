@@ -103,10 +103,54 @@ def test_named_folds():
     assert list(folds) == ["1", "2", "10", "1"]
 
 
-@pytest.mark.parametrize("values", ["aaaa", [str(i) for i in range(101)]])
-def test_named_folds_refuses_columns_that_name_none(values):
+def test_named_folds_refuses_columns_that_name_none():
     with pytest.raises(ValueError, match="'site' cannot name the folds"):
-        splits.named_folds(series(values))
+        splits.named_folds(series("aaaa"))
+
+
+def test_named_folds_can_be_any_number():
+    assert splits.named_folds(series([str(i) for i in range(501)])).nunique() == 501
+
+
+def whole(groups, parts):
+    return len(set(zip(groups, parts, strict=True))) == len(set(groups))
+
+
+def test_draw_folds_keeps_groups_together():
+    values, groups = series("aabb" * 75), series(np.repeat(np.arange(150), 2), "person")
+    for n_folds in (5, 150):
+        folds = splits.draw_folds(values, n_folds, 0, True, groups)
+        assert folds.nunique() == n_folds
+        assert whole(groups, folds)
+    with pytest.raises(ValueError, match=r"150 groups .*'person'\), fewer than the 151 folds"):
+        splits.draw_folds(values, 151, 0, True, groups)
+
+
+@pytest.mark.parametrize("stratify", [True, False])
+def test_draw_test_keeps_groups_together(stratify):
+    values, groups = series("aaaabb" * 20), series(np.repeat(np.arange(60), 2), "person")
+    parts = splits.draw_test(values, 0.2, 0, stratify, groups)
+    assert whole(groups, parts)
+    assert (parts == "test").sum() == 24
+    assert not parts.equals(splits.draw_test(values, 0.2, 1, stratify, groups))
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [("pppp", "all samples are of one group"), ("ppqq", "each of the 2 groups")],
+)
+def test_draw_test_refuses_groups_that_cannot_be_held_out(groups, said):
+    with pytest.raises(ValueError, match=rf"No test samples .*'person': {said}"):
+        splits.draw_test(series("aabb"), 0.25, 0, True, series(groups, "person"))
+
+
+def test_check_groups_are_whole_names_a_divided_group():
+    parts, groups = series("aabb", "fold"), series("pqqr", "person")
+    with pytest.raises(
+        ValueError, match=r"1 of the 3 groups .*'q': its sample 's001' is in 'a', .*'s002' in 'b'"
+    ):
+        splits.check_groups_are_whole(parts, groups)
+    splits.check_groups_are_whole(parts, series("ppqr", "person"))
 
 
 def test_warn_of_unlearnt_classes(caplog):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from q2_aam.core.data import nucleotides
 from q2_aam.core.data.sample_table import SampleTable
@@ -307,13 +307,3 @@ def mask_nucleotides(tokens: np.ndarray, data: DataConfig, rng) -> dict[str, Ten
     if data.nuc_mask_ratio == 0:
         masked = np.zeros((len(chosen), length), dtype=bool)
     return {"masked_of": torch.from_numpy(chosen), "masked_at": torch.from_numpy(masked)}
-
-
-def loader(dataset: BatchDataset, num_workers: int = 0, pin_memory: bool = False) -> DataLoader:
-    """Wrap the batches of a pass into a PyTorch loader."""
-    # With a generator of its own, a loader draws nothing from the one that dropout draws from:
-    # a resumed run makes its first loader earlier than an unbroken one, and would go astray.
-    return DataLoader(
-        dataset, batch_size=None, shuffle=False, num_workers=num_workers, pin_memory=pin_memory,
-        generator=torch.Generator(),
-    )  # fmt: skip

@@ -16,17 +16,6 @@ from q2_aam.core.model.trained_model import TrainedModel
 from q2_aam.core.training.devices import choose_device
 
 
-def check_kind(model: TrainedModel, expected: str, instead: str) -> None:
-    """Check that a model is of a kind, or raise an error that names another action."""
-    if model.spec.kind != expected:
-        way_out = (
-            "train it on a metadata column first (train-regressor, train-classifier)"
-            if model.spec.kind == ENCODER
-            else f"use {instead}"
-        )
-        raise ValueError(f"The model is a {model.spec.kind}, not a {expected}: {way_out}.")
-
-
 def samples_for(model: TrainedModel, table, sequences: Sequences) -> SampleTable:
     """Bring a table into the form in which a model reads it; empty samples are left out."""
     spec = model.spec

@@ -75,3 +75,20 @@ def encoder_of(model: TrainedModel) -> TrainedModel:
         if name.startswith(BASE)
     }
     return replace(model, spec=spec, weights=weights)
+
+
+def check_kind(model: TrainedModel, expected: str, instead: str) -> None:
+    """Refuse a model of another kind.
+
+    Raises
+    ------
+    ValueError
+        If it is not of the kind that is expected; the message says what to use instead.
+    """
+    if model.spec.kind != expected:
+        way_out = (
+            "train it on a metadata column first (train-regressor, train-classifier)"
+            if model.spec.kind == ENCODER
+            else f"use {instead}"
+        )
+        raise ValueError(f"The model is a {model.spec.kind}, not a {expected}: {way_out}.")

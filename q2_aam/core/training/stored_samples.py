@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from q2_aam.core.data.sample_table import stack
 from q2_aam.core.model import inference
 from q2_aam.core.model.predictor import SequencePredictor
 from q2_aam.core.model.specification import CLASSIFIER, ModelSpec
@@ -129,11 +128,7 @@ def _stored_samples(
         blend,
         tree_share,
     )
-    together = LabelledSamples(
-        stack(training.table, held.table),
-        np.concatenate([training.embeddings, held.embeddings]),
-        np.concatenate([training.target, held.target]),
-    )
+    together = training.and_also(held)
     moved = mix(by_network, by_stored, blend * known) - by_network
     together = together.take(_rows(together.table.n_samples, most, seed))
     kept = fit_stored_samples(together, factors, tree_share=tree_share, blend=blend, seed=seed)
@@ -142,13 +137,14 @@ def _stored_samples(
 
 def _labelled(model, part: Pass, data: DataConfig) -> LabelledSamples:
     embeddings = inference.embed(model, part.table, data).numpy()
-    return LabelledSamples(part.table, embeddings, part.targets)
+    return LabelledSamples(part.table, embeddings, part.targets, part.groups)
 
 
 def _at_most(part: Pass, most: int, seed: int) -> Pass:
     """Take at most so many samples at random."""
     rows = _rows(part.table.n_samples, most, seed)
-    return replace(part, table=part.table.take(rows), targets=part.targets[rows])
+    groups = None if part.groups is None else part.groups[rows]
+    return replace(part, table=part.table.take(rows), targets=part.targets[rows], groups=groups)
 
 
 def _rows(n: int, most: int, seed: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from q2_aam.core.data.mini_batches import Batch
-from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.data.sample_table import SampleTable, stack
 from q2_aam.core.model.specification import StoredSamplesSpec
 from q2_aam.core.model.stored_samples import kernel_ridge as regression
 from q2_aam.core.model.stored_samples import similarity
@@ -190,15 +190,34 @@ class LabelledSamples:
     embeddings : ndarray of shape (N, D)
     target : ndarray of shape (N,)
         Learnt values, or numbers of classes.
+    groups : ndarray of shape (N,), optional
+        Number of the group of each sample. Samples of a group do not predict each other where it
+        is found out how well samples predict others.
     """
 
     table: SampleTable
     embeddings: np.ndarray
     target: np.ndarray
+    groups: np.ndarray | None = None
 
     def take(self, rows) -> "LabelledSamples":
         """Keep these rows."""
-        return LabelledSamples(self.table.take(rows), self.embeddings[rows], self.target[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return LabelledSamples(
+            self.table.take(rows), self.embeddings[rows], self.target[rows], groups
+        )
+
+    def and_also(self, others: "LabelledSamples") -> "LabelledSamples":
+        """Add samples of a table of the same features."""
+        groups = None
+        if self.groups is not None:
+            groups = np.concatenate([self.groups, others.groups])
+        return LabelledSamples(
+            stack(self.table, others.table),
+            np.concatenate([self.embeddings, others.embeddings]),
+            np.concatenate([self.target, others.target]),
+            groups,
+        )
 
 
 def fit_stored_samples(
@@ -233,9 +252,9 @@ def fit_stored_samples(
     scales = np.array([_median(distance) for distance in _distances(both, both)])
     similarities = mean_similarity(both, both, scales)
     if class_factors is None:
-        fitted = regression.fit_numbers(similarities, known.target.astype(float))
+        fitted = regression.fit_numbers(similarities, known.target.astype(float), known.groups)
     else:
-        fitted = regression.fit_classes(similarities, known.target, class_factors)
+        fitted = regression.fit_classes(similarities, known.target, class_factors, known.groups)
     trees = grow(
         kept.roots, known.target, classes=class_factors is not None,
         trees_of_each=trees_of_each, seed=seed, threads=torch.get_num_threads(),

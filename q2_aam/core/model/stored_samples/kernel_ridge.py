@@ -84,16 +84,22 @@ def sharpened(fitted: np.ndarray, code: Code, factor: np.ndarray) -> np.ndarray:
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-def fit_numbers(similarity: np.ndarray, target: np.ndarray) -> Regression:
+def fit_numbers(similarity: np.ndarray, target: np.ndarray, groups=None) -> Regression:
     """Learn a numeric target (N,) from the similarities of its samples (N, N).
 
     The value itself is the first code, whose ``value`` is the mean of the target.
+
+    Parameters
+    ----------
+    similarity, target : ndarray
+    groups : ndarray of shape (N,), optional
+        Samples of a group are left out together.
     """
     columns = {1: (target[:, None], np.array([target.mean()]))}
     for n in BINS:
         indicators, value = _bins(target, min(n, len(target) // LEAST_PER_BIN))
         columns.setdefault(len(value), (indicators, value))
-    solver, parts, left_out = _Solver(similarity), [], []
+    solver, parts, left_out = _Solver(similarity, groups), [], []
     for indicators, value in columns.values():
         best = None
         for ridge, fitted in solver.left_out(indicators):
@@ -109,7 +115,9 @@ def fit_numbers(similarity: np.ndarray, target: np.ndarray) -> Regression:
     return solver.solve(parts, weights)
 
 
-def fit_classes(similarity: np.ndarray, target: np.ndarray, factor: np.ndarray) -> Regression:
+def fit_classes(
+    similarity: np.ndarray, target: np.ndarray, factor: np.ndarray, groups=None
+) -> Regression:
     """Learn classes (N,), numbered from 0, from the similarities of their samples (N, N).
 
     Parameters
@@ -117,8 +125,10 @@ def fit_classes(similarity: np.ndarray, target: np.ndarray, factor: np.ndarray) 
     similarity, target : ndarray
     factor : ndarray of shape (n_classes,)
         What the share of each class is multiplied with: ones, or more for rare classes.
+    groups : ndarray of shape (N,), optional
+        Samples of a group are left out together.
     """
-    solver, indicators = _Solver(similarity), np.eye(len(factor))[target]
+    solver, indicators = _Solver(similarity, groups), np.eye(len(factor))[target]
     best = None
     for ridge, fitted in solver.left_out(indicators):
         for sharpness in SHARPNESSES:
@@ -155,17 +165,35 @@ def _stack(guesses: np.ndarray, target: np.ndarray) -> np.ndarray:
 class _Solver:
     """Ridge regressions on one matrix of similarities, decomposed once."""
 
-    def __init__(self, similarity: np.ndarray):
+    def __init__(self, similarity: np.ndarray, groups: np.ndarray | None = None):
         self.levels, self.vectors = eigh(similarity)
+        self.groups = None
+        if groups is not None:
+            order = np.argsort(groups, kind="stable")
+            starts = np.unique(groups[order], return_index=True)[1]
+            self.groups = np.split(order, starts[1:])
 
     def left_out(self, columns: np.ndarray):
-        """Yield each ridge and what the others predict of each sample, (N, C)."""
+        """Yield each ridge and what others (of other groups) predict of each sample, (N, C)."""
         mean = columns.mean(axis=0)
         turned = self.vectors.T @ (columns - mean)
         for ridge in RIDGES:
             shrunk = 1 / (np.maximum(self.levels, 0) + ridge)
             dual = self.vectors @ (shrunk[:, None] * turned)
-            yield ridge, columns - dual / (np.square(self.vectors) @ shrunk)[:, None]
+            yield ridge, columns - self._residuals(dual, shrunk)
+
+    def _residuals(self, dual: np.ndarray, shrunk: np.ndarray) -> np.ndarray:
+        """Return by how much the others miss each sample, (N, C).
+
+        The inverse of the matrix has a block for each group; of a group of one, it is a number.
+        """
+        if self.groups is None:
+            return dual / (np.square(self.vectors) @ shrunk)[:, None]
+        found = np.empty_like(dual)
+        for rows in self.groups:
+            mine = self.vectors[rows]
+            found[rows] = np.linalg.solve((mine * shrunk) @ mine.T, dual[rows])
+        return found
 
     def solve(self, parts, weights) -> Regression:
         duals, means, codes = [], [], []

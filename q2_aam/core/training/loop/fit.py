@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from q2_aam.core.data.batch_loader import lost_processes_explained
 from q2_aam.core.data.temporary_files import temporary_directory
 from q2_aam.core.options.config import Settings
 from q2_aam.core.training.devices import (
@@ -100,6 +101,7 @@ def fit(
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         limits = settings.training.batch_size, settings.data.token_limit
         stack.enter_context(memory_explained(less_memory(*limits)))
+        stack.enter_context(lost_processes_explained(settings.training.num_workers))
         return _fit(module, settings, run_dir, bar_name, progress)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from q2_aam.core.data.mini_batches import Batch, BatchDataset, loader, plan_batches
+from q2_aam.core.data.batch_loader import loader
+from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
 from q2_aam.core.model.inference import embed, encode_asvs
 from q2_aam.core.options.config import TrainConfig
 from q2_aam.core.training.loop.optimizer import make_optimizer, make_scheduler

@@ -6,8 +6,11 @@ own checkpoints, and a changed one cannot continue from another's.
 
 import fcntl
 import logging
+import re
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from q2_aam.core.data.temporary_files import NO_ROOM, READ_ONLY
@@ -18,6 +21,16 @@ PARTIAL = ".*.ckpt.*"
 """Checkpoints that a killed process had not finished writing."""
 INTERRUPTED = "interrupted.ckpt"
 """Where an epoch was left by a process that was asked to end."""
+FINISHED = "finished.txt"
+"""Is there if the run in a directory has come to its end."""
+KEPT_DAYS = 7
+"""A finished run is removed after so many days, by the next run under the same root."""
+OF_A_RUN = re.compile(r"[a-z-]+-[0-9a-f]{16}")
+"""Name of the directory of a run."""
+A_MOMENT = 0.2
+"""Seconds."""
+_told: set[Path] = set()
+"""Unfinished runs that this process has told of."""
 
 
 @contextmanager
@@ -25,7 +38,7 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
     """Open the directory of a run under a root, for this process alone.
 
     A run that is stopped, or for which there is no room, ends with a message that says how to go
-    on.
+    on. A run that ends is marked as finished, and finished runs of long ago are removed.
 
     Parameters
     ----------
@@ -51,6 +64,7 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
     with nullcontext() if place is None else _locked(place, action):
         try:
             yield place
+            _mark_as_finished(place)
         except OSError as error:
             if error.errno not in NO_ROOM | READ_ONLY:
                 raise
@@ -66,7 +80,8 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
 @contextmanager
 def _locked(place: Path, action: str) -> Iterator[None]:
     """Make a directory and keep other processes out of it."""
-    _tell_of_others(place, action)
+    _tidy(place)
+    _tell_of_unfinished(place, action)
     try:
         place.mkdir(parents=True, exist_ok=True)
         lock = (place / ".lock").open("w")
@@ -76,27 +91,103 @@ def _locked(place: Path, action: str) -> Iterator[None]:
             "to a directory that you can write to, or unset it."
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        problem = _lock(lock)
+        if isinstance(problem, BlockingIOError):
+            time.sleep(A_MOMENT)  # another run may have asked whether this one is at work
+            problem = _lock(lock)
+        if isinstance(problem, BlockingIOError):
             raise ValueError(
                 f"Another process is at work on the same run in {place}; wait for it, or set "
                 "Q2_AAM_RUN_DIR to another directory."
-            ) from error
+            ) from problem
+        if problem is not None:
+            log.warning(
+                "The file system of %s has no locks (%s), so q2-aam cannot see whether another "
+                "process is at work on the same run. Do not run the same command twice at the "
+                "same time.",
+                place.parent, problem.strerror,
+            )  # fmt: skip
+        if (place / FINISHED).exists():
+            (place / FINISHED).unlink()
         for path in place.glob(PARTIAL):
             path.unlink(missing_ok=True)
         yield
 
 
-def _tell_of_others(place: Path, action: str) -> None:
-    others = [path for path in place.parent.glob(f"{action}-*") if path != place]
-    if others and not place.exists():
+def _lock(file) -> OSError | None:
+    """Lock a file for this process; return why it cannot be, or None.
+
+    A `BlockingIOError` says that another process has it. Any other error says that the file
+    system has no locks of this kind, as Lustre and NFS may be mounted. Then a lock of the other
+    kind is tried, which processes on several machines see where there is one.
+    """
+    problem = None
+    for kind in (fcntl.flock, fcntl.lockf):
+        try:
+            kind(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError as error:
+            return error
+        except OSError as error:
+            problem = problem or error
+    return problem
+
+
+def _mark_as_finished(place: Path | None) -> None:
+    if place is None:
+        return
+    with suppress(OSError):  # the model is there, and what follows needs no mark
+        (place / FINISHED).write_text(
+            f"This run was finished on {time.strftime('%Y-%m-%d at %H:%M')}. Its model holds the "
+            "files of TensorBoard as well.\n"
+            f"The next run in {place.parent} after {KEPT_DAYS} days removes this directory. Until "
+            "then, the same command gives the same model at once.\n"
+        )
+
+
+def _runs(root: Path) -> list[Path]:
+    """List the directories of runs under a root."""
+    if not root.is_dir():
+        return []
+    return sorted(p for p in root.iterdir() if OF_A_RUN.fullmatch(p.name) and p.is_dir())
+
+
+def _tidy(place: Path) -> None:
+    """Remove the other finished runs under the same root, if they ended long ago."""
+    long_ago = time.time() - KEPT_DAYS * 24 * 3600
+    with suppress(OSError):
+        for run in _runs(place.parent):
+            mark = run / FINISHED
+            if run != place and mark.is_file() and mark.stat().st_mtime < long_ago:
+                log.info("Removing %s: the run in it was finished long ago.", run)
+                shutil.rmtree(run, ignore_errors=True)
+
+
+def _tell_of_unfinished(place: Path, action: str) -> None:
+    """Say that a run which could have been meant was left, and that it is another one."""
+    if place.exists():
+        return
+    for run in _runs(place.parent):
+        if not run.name.startswith(f"{action}-") or (run / FINISHED).exists() or run in _told:
+            continue
+        if not any(run.glob("*.ckpt")) or _is_at_work(run):
+            continue
+        _told.add(run)
         log.warning(
-            "Inputs or options differ from those of the run in %s, so this run starts from the "
-            "beginning in %s.",
-            max(others),
+            "Inputs or options differ from those of the unfinished run in %s, so this run starts "
+            "from the beginning in %s.",
+            run,
             place,
         )
+
+
+def _is_at_work(run: Path) -> bool:
+    """Whether another process has the lock of a run."""
+    try:
+        with (run / ".lock").open("r+") as file:
+            return isinstance(_lock(file), BlockingIOError)
+    except OSError:
+        return False
 
 
 def _cannot_write(error: OSError, place: Path | None) -> str:

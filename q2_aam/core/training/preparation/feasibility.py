@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,24 @@ from q2_aam.core.training.preparation.prepared_run import target_of
 from q2_aam.core.training.preparation.run_input import RunInput
 from q2_aam.core.training.preparation.samples import prepare_samples
 
-SHOWN = 5
+
+@dataclass(frozen=True)
+class Feasibility:
+    """Of each part that is held out, by its name: what is learnt without it, or why it cannot be.
+
+    Parameters
+    ----------
+    targets : dict of str to NumericTarget or CategoricalTarget
+    problems : dict of str to str
+        Too few samples are left, or one class, or a feature is not in the phylogeny.
+    """
+
+    targets: dict[str, NumericTarget | CategoricalTarget] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
 
-def check_parts(
-    inputs: RunInput, parts: pd.Series, held_out: Iterable[str]
-) -> dict[str, NumericTarget | CategoricalTarget]:
-    """Check that a model can be trained on the samples outside of each part.
+def check_parts(inputs: RunInput, parts: pd.Series, held_out: Iterable[str]) -> Feasibility:
+    """Find out whether a model can be trained on the samples outside of each part.
 
     Parameters
     ----------
@@ -36,17 +47,9 @@ def check_parts(
 
     Returns
     -------
-    dict of str to NumericTarget or CategoricalTarget
-        What is learnt without each part.
-
-    Raises
-    ------
-    ValueError
-        With all parts that cannot be held out, and why: too few samples are left, or one class,
-        or a feature is not in the phylogeny.
+    Feasibility
     """
-    held_out = list(held_out)
-    targets, problems = {}, {}
+    found = Feasibility()
     with _silence():
         settings, tree = inputs.settings, inputs.phylogeny
         table = drop_missing_features(inputs.table, tree, settings)
@@ -60,12 +63,10 @@ def check_parts(
         for name in held_out:
             training = set(parts.index[parts != name])
             try:
-                targets[name] = _check(inputs, usable, training, tree)
+                found.targets[name] = _check(inputs, usable, training, tree)
             except ValueError as error:
-                problems[name] = str(error)
-    if problems:
-        raise ValueError(_sentence(problems, len(held_out)))
-    return targets
+                found.problems[name] = str(error)
+    return found
 
 
 def _check(inputs: RunInput, usable: SampleTable, training: set[str], tree: str | None):
@@ -91,17 +92,6 @@ def _has_all(tree: str, feature_ids) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _sentence(problems: dict[str, str], n_parts: int) -> str:
-    if n_parts == 1:
-        return next(iter(problems.values()))
-    listed = " ".join(f"Without '{name}': {said}" for name, said in list(problems.items())[:SHOWN])
-    more = f" (… and {len(problems) - SHOWN} more folds)" if len(problems) > SHOWN else ""
-    return (
-        f"{len(problems)} of the {n_parts} folds cannot be predicted, as no model can be trained "
-        f"on the others. {listed}{more}"
-    )
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def prepare_data(
         Whether there is a nucleotide loss.
     """
     data, fixed, held = inputs.settings.data, samples.fixed, samples.held
-    first = Pass(fixed, _learnt(inputs, target, fixed), phylogenetic and phylogenetic.training)
+    first = _pass(inputs, target, fixed, phylogenetic and phylogenetic.training)
     references = phylogenetic and phylogenetic.references
 
     @lru_cache(maxsize=1)
@@ -131,9 +131,13 @@ def prepare_data(
 
     validation = None
     if held is not None:
-        learnt = _learnt(inputs, target, held)
-        validation = Pass(held, learnt, phylogenetic and phylogenetic.validation)
+        validation = _pass(inputs, target, held, phylogenetic and phylogenetic.validation)
     return RunData(training, validation, data, references, masked)
+
+
+def _pass(inputs: RunInput, target: Target | None, table, unifrac) -> Pass:
+    groups = inputs.group_numbers(table.sample_ids)
+    return Pass(table, _learnt(inputs, target, table), unifrac, groups)
 
 
 def _learnt(inputs: RunInput, target: Target | None, table) -> np.ndarray | None:

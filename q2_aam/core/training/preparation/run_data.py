@@ -23,11 +23,14 @@ class Pass:
         Learnt values or class indices.
     unifrac : callable, optional
         Gives the phylogenetic targets of a batch from its rows and counts.
+    groups : ndarray of shape (n_samples,), optional
+        Number of the group of each sample.
     """
 
     table: SampleTable
     targets: np.ndarray | None = None
     unifrac: UniFracSource | None = None
+    groups: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class RunInput:
         Whose encoder is continued.
     reference_ids : sequence of str, optional
         Training samples that UniFrac is compared with, instead of a random choice.
+    groups : pandas.Series, optional
+        Group by sample id: samples of a group are not divided into training and validation.
     """
 
     kind: str
@@ -43,11 +45,19 @@ class RunInput:
     phylogeny: str | None = None
     encoder: TrainedModel | None = None
     reference_ids: Sequence[str] | None = None
+    groups: pd.Series | None = None
 
     @property
     def seed(self) -> int:
         """The seed of the run."""
         return self.settings.training.random_seed
+
+    def group_numbers(self, sample_ids) -> np.ndarray | None:
+        """Number the groups of these samples, (n_samples,) int; None where there are none."""
+        if self.groups is None:
+            return None
+        numbers = pd.Series(pd.factorize(self.groups)[0], self.groups.index)
+        return numbers[list(sample_ids)].to_numpy()
 
     def fingerprint(self, spec: ModelSpec) -> str:
         """Return a digest by which the same run is found again in a run directory."""
@@ -65,6 +75,7 @@ class RunInput:
             None if self.reference_ids is None else sorted(self.reference_ids),
             None if values is None else [[name, str(value)] for name, value in values.items()],
             *(weight.numpy() for _, weight in sorted(weights.items())),
+            *([] if self.groups is None else [list(self.groups.items())]),
         )
 
 

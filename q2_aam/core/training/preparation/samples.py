@@ -6,7 +6,7 @@ import numpy as np
 
 from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import SampleTable
-from q2_aam.core.data.validation_split import split
+from q2_aam.core.data.validation_split import divide, tell_of_groups
 from q2_aam.core.model.specification import CLASSIFIER, Reads
 from q2_aam.core.training.preparation.run_input import RunInput
 
@@ -37,6 +37,8 @@ class Samples:
 def prepare_samples(inputs: RunInput) -> Samples:
     """Rarefy the samples of a run, and hold some out for validation: of each class its share.
 
+    Samples of a group stay together.
+
     Raises
     ------
     ValueError
@@ -52,15 +54,14 @@ def prepare_samples(inputs: RunInput) -> Samples:
             f"Only {rarefied.n_samples} of {table.n_samples} samples can be used, too few to "
             "learn from; check rarefy_depth and the metadata, or give more samples."
         )
-    groups = None
+    classes, groups = None, None
     if inputs.kind == CLASSIFIER:
-        groups = inputs.values[list(rarefied.sample_ids)].to_numpy()
-    train, held = split(rarefied.n_samples, data.test_size, seed, groups)
-    if data.test_size > 0 and not len(held):
-        raise ValueError(
-            f"Each of the {len(train)} classes of the metadata column has one sample, so none can "
-            "be held back for validation; choose a column of categories that samples share."
-        )
+        classes = inputs.values[list(rarefied.sample_ids)].to_numpy()
+    if inputs.groups is not None:
+        groups = inputs.groups[list(rarefied.sample_ids)]
+    train, held = divide(rarefied.n_samples, data.test_size, seed, classes, groups)
+    if groups is not None:
+        tell_of_groups(groups, held, data.test_size)
     if settings.best_metric == "r2" and len(held) < 2:
         raise ValueError(
             f"best_metric r2 needs two or more validation samples, but test_size {data.test_size} "

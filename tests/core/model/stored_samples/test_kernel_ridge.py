@@ -90,3 +90,30 @@ def test_sharpened_raises_the_large_and_never_gives_zero():
     plain = regression.sharpened(fitted, Code(3, 1.0, 1.0), np.ones(3))
     sharp = regression.sharpened(fitted, Code(3, 3.0, 1.0), np.ones(3))
     assert sharp[0, 0] > plain[0, 0] > plain[0, 1] > sharp[0, 1] > 0
+
+
+def test_left_out_leaves_whole_groups_out():
+    x, y, groups = (
+        RNG.random(12),
+        RNG.random((12, 2)),
+        np.array([0, 1, 1, 2, 0, 3, 3, 3, 2, 4, 1, 5]),
+    )
+    kernel = similar(x, x)
+    for ridge, fitted in regression._Solver(kernel, groups).left_out(y):
+        for group in range(6):
+            others = groups != group
+            model = KernelRidge(alpha=ridge, kernel="precomputed")
+            model.fit(kernel[np.ix_(others, others)], (y - y.mean(axis=0))[others])
+            expected = model.predict(kernel[np.ix_(~others, others)]) + y.mean(axis=0)
+            np.testing.assert_allclose(fitted[~others], expected, atol=1e-9)
+
+
+def test_numbers_of_persons_are_not_chosen_by_how_well_they_are_recognised():
+    """Ten samples of a person are nearly equal, and what is learnt is noise of the persons."""
+    rng, person = np.random.default_rng(0), np.repeat(np.arange(40), 5)
+    x = rng.random(40)[person] * 1000 + 0.01 * rng.random(200)
+    y = rng.standard_normal(40)[person]
+    new = rng.random(80) * 1000
+    recognised = fit_numbers(similar(x, x), y).numbers(similar(new, x))
+    guess = fit_numbers(similar(x, x), y, person).numbers(similar(new, x))
+    assert guess.std() < 0.5 * recognised.std()

@@ -1,5 +1,8 @@
 """Which samples a run trains on, and which it validates with."""
 
+import logging
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +63,28 @@ def test_prepare_samples_divides_classes_in_proportion(table):
     samples = prepare_samples(inputs_of(table, classes, test_size=0.5))
     held = classes[list(samples.held.sample_ids)].value_counts()
     assert held.to_dict() == {"a": 15, "b": 5, "c": 4}
+
+
+def test_prepare_samples_keeps_groups_together_and_says_so(table, caplog):
+    caplog.set_level(logging.INFO)
+    groups = pd.Series([f"p{i // 3}" for i in range(48)], table.sample_ids, name="person")
+    samples = prepare_samples(replace(inputs_of(table, test_size=0.25), groups=groups))
+    train, held = list(samples.fixed.sample_ids), list(samples.held.sample_ids)
+    assert not set(groups[train]) & set(groups[held])
+    assert "Validation samples: 12 of 48, from 4 of 16 groups." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (["p1"] * 24 + ["p2"] * 24, "24 of 48 samples are validation samples, where test_size"),
+        (range(48), "Each of the 48 samples is a group of its own in metadata column 'person'"),
+    ],
+)
+def test_prepare_samples_warns_of_groups_that_do_not_suit(table, caplog, groups, said):
+    groups = pd.Series([str(name) for name in groups], table.sample_ids, name="person")
+    prepare_samples(replace(inputs_of(table), groups=groups))
+    assert said in caplog.text
 
 
 def test_prepare_samples_refuses_two_samples(table):

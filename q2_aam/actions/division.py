@@ -1,0 +1,89 @@
+"""Which samples of a pipeline train and which test, and what is refused before anything runs."""
+
+import logging
+
+import biom
+import numpy as np
+import pandas as pd
+
+from q2_aam.actions import splits
+from q2_aam.actions.fold_checks import trainable_folds
+from q2_aam.actions.jobs import Job
+from q2_aam.actions.start import CheckedInput, check_at_start
+from q2_aam.actions.views import classes_of, groups_of
+from q2_aam.core.data.grouped_split import with_groups
+from q2_aam.core.data.metadata import check_numbers, with_values
+from q2_aam.types.predictions import check_class_names
+
+log = logging.getLogger(__name__)
+
+
+def hold_out(
+    job: Job, split, test_value: str, test_fraction: float, missing_samples: str
+) -> pd.Series:
+    """Say of each sample with a value whether it trains or tests.
+
+    Held out are the samples with a value in a column, or a share drawn at random.
+    """
+    values, groups = _values(job, missing_samples)
+    if split is None:
+        parts = splits.draw_test(values, test_fraction, job.seed, job.kind.classes, groups)
+    else:
+        column = with_values(list(values.index), split.to_series(), missing_samples)
+        parts = splits.named_test(column, test_value)
+        if groups is not None:
+            splits.check_groups_are_whole(parts, groups)
+    found = _check(job, parts, [splits.TEST], groups)
+    if found.problems:
+        raise ValueError(found.problems[splits.TEST])
+    if job.kind.classes:
+        classes, learnt = values[parts.index], found.targets[splits.TEST].classes
+        splits.warn_of_unlearnt_classes(classes, parts, splits.TEST)
+        splits.refuse_if_none_is_learnt(classes[parts == splits.TEST], learnt)
+    return parts
+
+
+def folds_of(
+    job: Job, folds, n_folds: int, missing_samples: str, untrainable: str
+) -> tuple[pd.Series, list[str]]:
+    """Say of each sample with a value which fold it is in, and list the folds to predict."""
+    values, groups = _values(job, missing_samples)
+    if folds is None:
+        parts = splits.draw_folds(values, n_folds, job.seed, job.kind.classes, groups)
+    else:
+        column = with_values(list(values.index), folds.to_series(), missing_samples)
+        parts = splits.named_folds(column)
+        if groups is not None:
+            splits.check_groups_are_whole(parts, groups)
+    names = sorted(set(parts))
+    names = trainable_folds(names, _check(job, parts, names, groups).problems, untrainable)
+    if job.kind.classes:
+        for name in names:
+            splits.warn_of_unlearnt_classes(values[parts.index], parts, name)
+    return parts.rename_axis("sample-id"), names
+
+
+def _values(job: Job, missing_samples: str) -> tuple[pd.Series, pd.Series | None]:
+    """Return the target of each sample that has one, and reads, and a group if there are any."""
+    table = job.table.view(biom.Table)
+    has_reads = np.asarray(table.sum("sample")) != 0
+    if not has_reads.all():
+        log.warning("%d samples without reads are left out.", int((~has_reads).sum()))
+    sample_ids = list(table.ids()[has_reads])
+    if job.kind.classes:
+        column = classes_of(job.metadata)
+        values = with_values(sample_ids, column, missing_samples).astype(str)
+        check_class_names(values.name, values)
+    else:
+        column = job.metadata.to_series()
+        values = check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
+    ids, groups = with_groups(values.index, groups_of(job.groups), missing_samples)
+    return values[ids], groups
+
+
+def _check(job: Job, parts: pd.Series, held_out: list[str], groups: pd.Series | None):
+    """Find out what a late action would refuse of each part."""
+    learns_tree = job.training["penalty"] > 0 and not job.training["freeze_base"]
+    tree = job.phylogeny if job.pretrains or learns_tree else None
+    given = CheckedInput(job.table, job.metadata, tree, job.sequences, groups)
+    return check_at_start(given, job.kind.model, job.settings, parts, held_out)

@@ -1,0 +1,176 @@
+"""What a pipeline is given, and the actions that train on some samples and test on others."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import qiime2
+
+from q2_aam.actions.fold_checks import tell_of_many, tell_of_time
+from q2_aam.actions.parameters import (
+    CLASSIFICATION,
+    OF_PRETRAINING,
+    PRETRAINING,
+    REGRESSION,
+    pipeline_types,
+)
+from q2_aam.core.model import specification
+from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
+from q2_aam.core.options.option import OptionError
+from q2_aam.types.models import AAMModel, SequenceEncoder
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between a numeric and a categorical target."""
+
+    model: str
+    train: str
+    predict: str
+    configs: tuple
+    fine_tuning: type
+    classes: bool
+
+
+REGRESSOR = Kind(
+    specification.REGRESSOR,
+    "train_regressor",
+    "predict_regression",
+    REGRESSION,
+    RegressionConfig,
+    False,
+)
+CLASSIFIER = Kind(
+    specification.CLASSIFIER,
+    "train_classifier",
+    "predict_classification",
+    CLASSIFICATION,
+    ClassificationConfig,
+    True,
+)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What training on a part of the samples and testing on another made."""
+
+    training_table: Any
+    test_table: Any
+    encoder: Any
+    """What training began with; None if it began from scratch."""
+    model: Any
+    predictions: tuple
+
+    @property
+    def models(self) -> list:
+        return [self.model] if self.encoder is None else [self.encoder, self.model]
+
+
+class Job:
+    """The inputs and options of a pipeline, and the actions called with them.
+
+    Parameters
+    ----------
+    ctx : qiime2.sdk.Context
+    kind : Kind
+    table, metadata, encoder, phylogeny, sequences
+        As the pipelines take them.
+    options : dict
+        All options of the pipeline by name.
+    groups : qiime2.MetadataColumn, optional
+
+    Raises
+    ------
+    OptionError
+        If options are impossible; before anything is computed with them.
+    """
+
+    def __init__(self, ctx, kind, table, metadata, encoder, phylogeny, sequences, options, groups):
+        self.ctx, self.kind, self.groups = ctx, kind, groups
+        self.table, self.metadata = table, metadata
+        self.encoder, self.phylogeny, self.sequences = encoder, phylogeny, sequences
+        self.pretrains = encoder is None and phylogeny is not None
+        self.training = {name: options[name] for name in pipeline_types(kind.configs)}
+        self.pretraining = _pretraining_options(options, self.pretrains)
+        self.seed, self.device = options["random_seed"], options["device"]
+        self.settings = Settings.from_options(self.training, kind.fine_tuning)
+        if self.pretrains:
+            Settings.from_options(self.pretraining)
+        elif encoder is None and self.training["freeze_base"]:
+            raise OptionError(
+                [
+                    "freeze_base keeps an encoder as it is, so give an encoder, or a phylogeny "
+                    "to pre-train one"
+                ]
+            )
+
+    def call(self, action: str, *inputs, of: str = "aam", **parameters):
+        """Run an action that has one output."""
+        (output,) = self.ctx.get_action(of, action)(*inputs, **parameters)
+        return output
+
+    def encoder_of(self, made: Made):
+        """Return the encoder that training began with, or the one it learnt from scratch."""
+        if made.encoder is None:
+            return self.call("extract_encoder", made.model)
+        if made.encoder.type <= AAMModel[SequenceEncoder]:
+            return made.encoder
+        return self.call("extract_encoder", made.encoder)
+
+    def train_and_test(self, parts: pd.Series, held_out: str) -> Made:
+        """Train on the samples of all parts but one, and predict those of that one."""
+        test = parts == held_out
+        training_table = self._only(parts.index[~test])
+        test_table = self._only(parts.index[test])
+        encoder = self.encoder
+        if self.pretrains:
+            encoder = self.call(
+                "pretrain",
+                training_table,
+                self.phylogeny,
+                self.sequences,
+                groups=self.groups,
+                **self.pretraining,
+            )
+        model = self.call(
+            self.kind.train,
+            training_table,
+            self.metadata,
+            encoder=encoder,
+            phylogeny=self.phylogeny,
+            sequences=self.sequences,
+            groups=self.groups,
+            **self.training,
+        )
+        predict = self.ctx.get_action("aam", self.kind.predict)
+        predicted = predict(test_table, model, self.sequences, device=self.device)
+        return Made(training_table, test_table, encoder, model, tuple(predicted))
+
+    def train_and_test_each(self, parts: pd.Series, names: list[str]) -> list[Made]:
+        """Do so for each of these parts, and tell how long all of them take."""
+        tell_of_many(len(names), len(parts))
+        started, made = time.monotonic(), []
+        for name in names:
+            made.append(self.train_and_test(parts, name))
+            if len(made) == 1:
+                tell_of_time(time.monotonic() - started, len(names))
+        return made
+
+    def _only(self, sample_ids: pd.Index):
+        ids = qiime2.Metadata(pd.DataFrame(index=sample_ids.rename("sample-id")))
+        return self.call("filter_samples", self.table, metadata=ids, of="feature_table")
+
+
+def _pretraining_options(options: dict, pretrains: bool) -> dict:
+    chosen = {name: options[f"pretrain_{name}"] for name in OF_PRETRAINING}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if chosen and not pretrains:
+        listed = ", ".join(f"pretrain_{name}" for name in chosen)
+        raise OptionError(
+            [
+                f"{listed} would have no effect: a pipeline pre-trains only with a phylogeny "
+                "and without an encoder"
+            ]
+        )
+    return {name: options[name] for name in pipeline_types(PRETRAINING)} | chosen
