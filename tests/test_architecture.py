@@ -42,8 +42,10 @@ TORCH_FREE = (
     "core.options",
     "core.phylogeny",
     "core.evaluation",
+    "core.data.messages",
     "core.data.metadata",
     "core.data.nucleotides",
+    "core.data.progress",
     "core.data.rarefaction",
     "core.data.sample_table",
     "core.data.simulate",
@@ -54,6 +56,8 @@ TORCH_FREE = (
     "core.artifact.history_file",
     "core.artifact.model_directory",
     "core.artifact.weights_file",
+    "core.training.preparation.run_settings",
+    "core.explain.questions",
 )
 
 

@@ -7,7 +7,17 @@ from q2_types.feature_data import DNAFASTAFormat
 from q2_types.tree import NewickFormat
 
 from q2_aam.actions.parameters import CLASSIFICATION, PRETRAINING, REGRESSION, takes_options
-from q2_aam.actions.views import load_model, path_of, reporting, save_model, training_inputs
+from q2_aam.actions.reports import reporting
+from q2_aam.actions.views import (
+    check_options,
+    load_model,
+    path_of,
+    save_model,
+    saved,
+    training_inputs,
+)
+from q2_aam.core.explain.questions import check_quantiles
+from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 
@@ -21,6 +31,7 @@ def pretrain(
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Pre-train an encoder."""
+    check_options(ENCODER, options, initial_encoder)
     from q2_aam.core import api
 
     with reporting():
@@ -45,6 +56,7 @@ def train_regressor(
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a numeric column."""
+    check_options(REGRESSOR, options, encoder)
     from q2_aam.core import api
 
     with reporting():
@@ -71,6 +83,7 @@ def train_classifier(
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a categorical column."""
+    check_options(CLASSIFIER, options, encoder)
     from q2_aam.core import api
 
     with reporting():
@@ -114,6 +127,7 @@ def predict_intervals(
     device: str = "auto",
 ) -> pd.DataFrame:
     """Predict quantiles of a numeric column."""
+    check_quantiles(saved(regressor).spec)
     from q2_aam.core import api
 
     with reporting():

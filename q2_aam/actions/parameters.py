@@ -10,6 +10,7 @@ from dataclasses import make_dataclass
 from decorator import FunctionMaker
 from qiime2.plugin import Bool, Choices, Float, Int, Range, Str
 
+from q2_aam.actions.reports import reports_as_one
 from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
@@ -130,7 +131,7 @@ def pipeline_takes_options(configs):
         spelt_out = FunctionMaker.create(
             f"{pipeline.__name__}({', '.join(names)})",
             f"return _pipeline_({', '.join(f'{name}={name}' for name in names)})",
-            {"_pipeline_": pipeline},
+            {"_pipeline_": reports_as_one(pipeline)},
             defaults=(*defaults, *(info.default for info in infos.values())),
             doc=pipeline.__doc__,
             module=pipeline.__module__,

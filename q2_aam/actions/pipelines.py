@@ -5,6 +5,7 @@ QIIME 2 runs in parallel, actions return at once with promises. So nothing here 
 result: it is only handed on, and all folds of a cross-validation are under way at the same time.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +24,14 @@ from q2_aam.actions.parameters import (
     parameter_types,
     pipeline_takes_options,
 )
-from q2_aam.core.data.metadata import check_numbers, with_values
+from q2_aam.core.data import messages
+from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
+from q2_aam.core.data.rarefaction import LEFT_OUT, check_depth, warn_of_shallow
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.options.option import OptionError
 from q2_aam.types.models import AAMModel, SequenceEncoder
+
+log = logging.getLogger(__name__)
 
 
 @pipeline_takes_options(REGRESSION_PIPELINE)
@@ -218,6 +223,28 @@ class _Job:
         values = with_values(sample_ids, self.metadata.to_series(), missing_samples)
         return values.astype(str) if self.kind.classes else check_numbers(values)
 
+    def look_at_all(self, values: pd.Series, parts: pd.Series) -> None:
+        """Say what is to be said of all samples, so that no part of them says it again.
+
+        Raises
+        ------
+        ValueError
+            If rarefaction would leave most samples out, and this was not asked for.
+        """
+        values, cross_validated = values[parts.index], parts.name == "fold"
+        classes = values if self.kind.classes else None
+        messages.set_whole(messages.Whole(len(values), classes, cross_validated))
+        warn_if_few(len(values), classes)
+        table, depth = self.table.view(biom.Table), self.training["rarefy_depth"]
+        reads = pd.Series(table.sum("sample"), table.ids())[list(parts.index)]
+        what = f"{LEFT_OUT} of training"
+        warn_of_shallow(list(reads.index), reads.to_numpy(), depth, what)
+        if self.training["shallow_samples"] == "ignore":
+            return
+        for name in sorted(set(parts)) if cross_validated else [splits.TEST]:
+            trains = reads[parts != name]
+            check_depth(list(trains.index), trains.to_numpy(), depth)
+
     def encoder_of(self, made: "_Made"):
         """Return the encoder that training began with, or the one it learnt from scratch."""
         if made.encoder is None:
@@ -228,14 +255,17 @@ class _Job:
 
     def train_and_test(self, parts: pd.Series, held_out: str) -> _Made:
         """Train on the samples of all parts but one, and predict those of that one."""
-        test = parts == held_out
+        test, where = parts == held_out, _name_of(parts, held_out)
+        log.info("%s%d samples to train, %d to test.", where, sum(~test), sum(test))
         training_table = self._only(parts.index[~test])
         test_table = self._only(parts.index[test])
         encoder = self.encoder
         if self.pretrains:
+            log.info("%sPre-training an encoder.", where)
             encoder = self.call(
                 "pretrain", training_table, self.phylogeny, self.sequences, **self.pretraining
             )
+        log.info("%sTraining a %s.", where, self.kind.train.removeprefix("train_"))
         model = self.call(
             self.kind.train,
             training_table,
@@ -245,6 +275,7 @@ class _Job:
             sequences=self.sequences,
             **self.training,
         )
+        log.info("%sPredicting the samples to test.", where)
         predict = self.ctx.get_action("aam", self.kind.predict)
         predicted = predict(test_table, model, self.sequences, device=self.device)
         return _Made(training_table, test_table, encoder, model, tuple(predicted))
@@ -252,6 +283,14 @@ class _Job:
     def _only(self, sample_ids: pd.Index):
         ids = qiime2.Metadata(pd.DataFrame(index=sample_ids.rename("sample-id")))
         return self.call("filter_samples", self.table, metadata=ids, of="feature_table")
+
+
+def _name_of(parts: pd.Series, held_out: str) -> str:
+    """Say which fold it is that is held out; nothing where there is one part to test."""
+    names = sorted(set(parts))
+    if parts.name != "fold":
+        return ""
+    return f"Fold {names.index(held_out) + 1} of {len(names)} ({held_out}): "
 
 
 def _pretraining_options(options: dict, pretrains: bool) -> dict:
@@ -281,9 +320,12 @@ def _parts(job: _Job, held_out: _HoldOut, missing_samples: str) -> pd.Series:
     """Say of each sample with a value whether it trains or tests."""
     values = job.values(missing_samples)
     if held_out.split is None:
-        return splits.draw_test(values, held_out.test_fraction, job.seed, job.kind.classes)
+        parts = splits.draw_test(values, held_out.test_fraction, job.seed, job.kind.classes)
+        job.look_at_all(values, parts)
+        return parts
     column = with_values(list(values.index), held_out.split.to_series(), missing_samples)
     parts = splits.named_test(column, held_out.test_value)
+    job.look_at_all(values, parts)
     if job.kind.classes:
         splits.warn_of_unlearnt_classes(values[parts.index], parts, splits.TEST)
     return parts
@@ -297,6 +339,7 @@ def _fold_of_each(job: _Job, folds, n_folds: int, missing_samples: str) -> pd.Se
     else:
         column = with_values(list(values.index), folds.to_series(), missing_samples)
         parts = splits.named_folds(column)
+    job.look_at_all(values, parts)
     if job.kind.classes:
         for name in sorted(set(parts)):
             splits.warn_of_unlearnt_classes(values[parts.index], parts, name)

@@ -1,9 +1,6 @@
-"""What actions share: QIIME 2 views into what the core takes and back, messages to users."""
+"""What actions share: QIIME 2 views into what the core takes and back."""
 
-import logging
 import os
-import sys
-from contextlib import contextmanager
 
 from q2_aam.types.models import AAMModelDirectoryFormat
 
@@ -20,6 +17,26 @@ def training_inputs(sequences, encoder, reference_ids) -> dict:
         "reference_ids": None if reference_ids is None else list(reference_ids.ids),
         "monitor": Monitor(run_dir=os.environ.get(RUN_DIR_VARIABLE) or None, progress=True),
     }
+
+
+def check_options(kind: str, options: dict, encoder=None) -> None:
+    """Refuse impossible options at once: what computes takes seconds to load.
+
+    Raises
+    ------
+    OptionError
+        With everything that is wrong.
+    """
+    from q2_aam.core.training.preparation.run_settings import settings_of
+
+    settings_of(kind, options, saved(encoder))
+
+
+def saved(model):
+    """Read what a model is, without its weights; it may be absent."""
+    from q2_aam.core.artifact import model_directory
+
+    return None if model is None else model_directory.read_config(str(model))
 
 
 def path_of(view) -> str | None:
@@ -41,19 +58,3 @@ def save_model(model) -> AAMModelDirectoryFormat:
     directory = AAMModelDirectoryFormat()
     storage.save(model, str(directory))
     return directory
-
-
-@contextmanager
-def reporting():
-    """Let the core's messages reach the user: on stderr, which QIIME 2 shows under --verbose."""
-    logger = logging.getLogger("q2_aam")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

@@ -17,6 +17,7 @@ import skbio
 import torch
 
 from q2_aam.core.artifact.storage import load, save
+from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import SampleTable, sample_table, warn_of_other_lengths
@@ -28,6 +29,7 @@ from q2_aam.core.explain.importance import (
     measure_importance,
     question_of,
 )
+from q2_aam.core.explain.questions import check_quantiles
 from q2_aam.core.model import inference
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
@@ -35,7 +37,8 @@ from q2_aam.core.model.trained_model import TrainedModel
 from q2_aam.core.options import quantile_levels
 from q2_aam.core.training.devices import choose_device
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
-from q2_aam.core.training.preparation.run_input import RunInput, settings_of
+from q2_aam.core.training.preparation.run_input import RunInput
+from q2_aam.core.training.preparation.run_settings import settings_of
 from q2_aam.core.training.run import Monitor, train
 
 __all__ = [
@@ -58,6 +61,7 @@ __all__ = [
 NO_MONITOR = Monitor()
 
 
+@messages.keeps_warnings
 def pretrain(
     table,
     phylogeny: str | Path,
@@ -97,7 +101,7 @@ def pretrain(
         If the input or an option cannot be used; the message says what to do.
     """
     settings = settings_of(ENCODER, options, encoder)
-    samples = sample_table(table, sequences, settings.model.max_bp)
+    samples = sample_table(table, sequences, settings.model.max_bp, chosen=True)
     samples = drop_missing_features(samples, str(phylogeny), settings)
     inputs = RunInput(ENCODER, settings, samples, None, str(phylogeny), encoder, reference_ids)
     return train(inputs, monitor)
@@ -137,6 +141,7 @@ def train_classifier(table, target: pd.Series, **arguments) -> TrainedModel:
     return _train(CLASSIFIER, table, target, **arguments)
 
 
+@messages.keeps_warnings
 def _train(
     kind,
     table,
@@ -151,7 +156,7 @@ def _train(
     **options,
 ) -> TrainedModel:
     settings = settings_of(kind, options, encoder)
-    samples = sample_table(table, sequences, settings.model.max_bp)
+    samples = sample_table(table, sequences, settings.model.max_bp, chosen=True)
     values = with_values(samples.sample_ids, column, missing_samples)
     values = check_numbers(values) if kind == REGRESSOR else values.astype(str)
     tree = None if phylogeny is None else str(phylogeny)
@@ -210,12 +215,7 @@ def predict_quantiles(
     """
     _check_kind(model, REGRESSOR, "predict-classification")
     spec = model.spec
-    if not spec.quantiles:
-        raise ValueError(
-            f"The model predicts column '{spec.target.column}' without quantiles (its loss_type "
-            f"is {spec.fine_tuning.loss_type}), so it has no intervals: train one with loss_type "
-            "quantile."
-        )
+    check_quantiles(spec)
     samples = samples_for(model, table, sequences)
     learnt = inference.predict_quantiles(module_of(model, device), samples, spec.data).numpy()
     values, columns = spec.target.to_units(learnt), quantile_levels.names(spec.quantiles)

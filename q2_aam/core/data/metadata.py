@@ -5,6 +5,8 @@ import logging
 import numpy as np
 import pandas as pd
 
+from q2_aam.core.data import messages
+
 log = logging.getLogger(__name__)
 
 FEW_SAMPLES, FEW_OF_A_CLASS = 50, 10
@@ -37,7 +39,7 @@ def with_values(sample_ids, column: pd.Series, missing_samples: str) -> pd.Serie
     values = column.reindex([name for name in sample_ids if name in known])
     empty = list(values.index[values.isna()])
     others = len(known - set(sample_ids))
-    if others:
+    if others and messages.whole() is None:  # those that a pipeline holds out are none
         log.info("%d samples of the metadata are not in the table.", others)
     _report(absent, "are not in the metadata", len(sample_ids), column.name, missing_samples)
     _report(empty, "have no value", len(sample_ids), column.name, missing_samples)
@@ -90,12 +92,24 @@ def check_numbers(values: pd.Series) -> pd.Series:
 
 
 def warn_if_few(n_samples: int, classes=None) -> None:
-    """Warn where there is too little to learn from, or to trust a validation score."""
+    """Warn where there is too little to learn from, or to trust a validation score.
+
+    Within a pipeline, all samples that its user gave count.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples of the run, for training and validation.
+    classes : array-like of str, optional
+        Their classes.
+    """
+    whole = messages.whole() or messages.Whole(n_samples, classes)
+    n_samples, classes = whole.n_samples, None if classes is None else whole.classes
     if n_samples < FEW_SAMPLES:
+        advice = "" if whole.cross_validated else "; cross-validate before trusting them"
         log.warning(
-            "Only %d samples: below %d, scores vary much from one split to the next; "
-            "cross-validate before trusting them.",
-            n_samples, FEW_SAMPLES,
+            "Only %d samples: below %d, scores vary much from one split to the next%s.",
+            n_samples, FEW_SAMPLES, advice,
         )  # fmt: skip
     if classes is None:
         return

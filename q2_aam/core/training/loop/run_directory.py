@@ -55,9 +55,10 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
             if error.errno not in NO_ROOM | READ_ONLY:
                 raise
             raise ValueError(_cannot_write(error, place)) from error
-        except SystemExit as stop:  # how Lightning answers SIGTERM and Ctrl-C
+        except (SystemExit, KeyboardInterrupt) as stop:
             message = f"The run was stopped before its end. {_how_to_go_on(place)}"
-            if isinstance(stop.__context__, KeyboardInterrupt):
+            # In the loop, Lightning turns both SIGTERM and Ctrl-C into SystemExit.
+            if KeyboardInterrupt in (type(stop), type(stop.__context__)):
                 log.warning(message)
                 raise KeyboardInterrupt(message) from stop
             raise ValueError(message) from stop

@@ -62,7 +62,8 @@ def prepare(inputs: RunInput) -> PreparedRun:
     """
     samples = prepare_samples(inputs)
     values = None if inputs.values is None else inputs.values[list(samples.fixed.sample_ids)]
-    warn_if_few(samples.fixed.n_samples, values if inputs.kind == CLASSIFIER else None)
+    used = samples.sample_ids
+    warn_if_few(len(used), inputs.values[used] if inputs.kind == CLASSIFIER else None)
     target = _target(inputs, values)
     phylogenetic = None
     if _learns_phylogeny(inputs):

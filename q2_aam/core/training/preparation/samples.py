@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from q2_aam.core.data.rarefaction import rarefy
+from q2_aam.core.data.rarefaction import check_depth, rarefy, suitable_depth
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.data.validation_split import split
 from q2_aam.core.model.specification import CLASSIFIER, Reads
@@ -28,6 +28,11 @@ class Samples:
     held: SampleTable | None
 
     @property
+    def sample_ids(self) -> list[str]:
+        """The samples of the run, those for validation last."""
+        return [*self.fixed.sample_ids, *(self.held.sample_ids if self.held is not None else ())]
+
+    @property
     def reads(self) -> Reads:
         """What the model is trained on."""
         lengths = self.fixed.read_lengths[np.unique(self.fixed.counts.indices)]
@@ -40,18 +45,18 @@ def prepare_samples(inputs: RunInput) -> Samples:
     Raises
     ------
     ValueError
-        If fewer than two samples are left for training, or too few for validation.
+        If rarefaction would leave out most samples and that was not asked for, or fewer than two
+        samples are left for training, or too few for validation.
     """
     table, settings, seed = inputs.table, inputs.settings, inputs.seed
     data = settings.data
+    if data.shallow_samples == "error":
+        check_depth(table.sample_ids, table.depths, data.rarefy_depth)
     rarefied = rarefy(table, data.rarefy_depth, seed)
     if not data.rarefy_each_epoch:
         rarefied = rarefied.observed()
     if rarefied.n_samples < 2 + (data.test_size > 0):
-        raise ValueError(
-            f"Only {rarefied.n_samples} of {table.n_samples} samples can be used, too few to "
-            "learn from; check rarefy_depth and the metadata, or give more samples."
-        )
+        raise ValueError(_too_few(table, rarefied.n_samples, data.rarefy_depth))
     groups = None
     if inputs.kind == CLASSIFIER:
         groups = inputs.values[list(rarefied.sample_ids)].to_numpy()
@@ -70,3 +75,18 @@ def prepare_samples(inputs: RunInput) -> Samples:
     fixed = rarefied.take(train)
     raw = table.select(fixed.sample_ids) if data.rarefy_each_epoch else fixed
     return Samples(raw, fixed, rarefied.take(held) if len(held) else None)
+
+
+def _too_few(table: SampleTable, n: int, depth: int) -> str:
+    """Say that too few samples are left, and what left the others out."""
+    said, shallow = "", table.n_samples - n
+    if shallow:
+        proposed = suitable_depth(table.depths)
+        said = f": {shallow} have fewer than {max(depth, 1)} reads (rarefy_depth)"
+        if 0 < proposed < depth:
+            kept = int((table.depths >= proposed).sum())
+            said += f", and --p-rarefy-depth {proposed} would keep {kept}"
+    return (
+        f"Only {n} of {table.n_samples} samples can be used, too few to learn from{said}; check "
+        "the metadata, or give more samples."
+    )
