@@ -62,7 +62,7 @@ def test_most_samples_are_left_out_only_if_asked_for(simulated, caplog):
     names = list(simulated.table.ids())
     thinned = sample_table(simulated.table.transform(thin, inplace=False), None, 150)
     said = (
-        r"Rarefaction to 100 reads would leave out 28 of 48 .* more than half, such as 'sample20'"
+        r"Rarefaction to 100 reads would leave out 28 of 48 .* more than half, such as 'sample21'"
     )
     with pytest.raises(ValueError, match=said):
         prepare_samples(inputs_of(thinned))
