@@ -140,6 +140,15 @@ def cross_validate_classification(
 
 
 SAMPLE_CLASSIFIER = "sample_classifier"
+STEPS = {
+    "merge_predictions": "Merging the predictions of all folds.",
+    "score_regression": "Scoring the predictions.",
+    "score_classification": "Scoring the predictions.",
+    "evaluate_regression": "Drawing predicted against true values.",
+    "evaluate_classification": "Drawing predicted and true classes.",
+    "summarize_training": "Summarizing the training.",
+}
+"""What is said when an action begins; of training and prediction more is said."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +223,8 @@ class _Job:
 
     def call(self, action: str, *inputs, of: str = "aam", **parameters):
         """Run an action that has one output."""
+        if action in STEPS:
+            log.info(STEPS[action])
         (output,) = self.ctx.get_action(of, action)(*inputs, **parameters)
         return output
 
