@@ -13,6 +13,8 @@ import pandas as pd
 LOGGER = "q2_aam"
 MOST, LONGEST = 100, 2000
 """Warnings that are kept at most, and characters of each."""
+PASSING = {"passing": True}
+"""Given as ``extra`` with a warning that is no matter of the model, which does not keep it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +69,11 @@ class _Keeper(logging.Handler):
 
     def emit(self, record):
         """Keep a warning; where nobody else shows it, do what logging does then."""
-        text = record.getMessage()
-        if record.thread == self._thread and text not in self.said and len(self.said) < MOST:
-            self.said.append(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+        text, mine = record.getMessage(), record.thread == self._thread
+        text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+        passing = getattr(record, "passing", False)
+        if mine and not passing and text not in self.said and len(self.said) < MOST:
+            self.said.append(text)
         if self._alone and logging.lastResort is not None:
             logging.lastResort.handle(record)
 

@@ -182,6 +182,8 @@ def _encode(text, feature_ids, max_bp, chosen) -> np.ndarray:
             "first %d nt: to use them whole, raise max_bp (--p-max-bp), in pre-training too.",
             n_cut, len(text), max_bp, longest, max_bp,
         )  # fmt: skip
+    elif n_cut:
+        log.info("%d of %d sequences are longer than %d nt and are cut.", n_cut, len(text), max_bp)
     return tokens
 
 

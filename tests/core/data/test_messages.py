@@ -30,6 +30,13 @@ def test_warnings_are_kept_once_each_in_order():
     assert not logging.getLogger("q2_aam").handlers
 
 
+def test_warnings_that_are_no_matter_of_the_model_are_not_kept(caplog):
+    with messages.kept() as said:
+        log.warning("a run of another name", extra=messages.PASSING)
+    assert said == []
+    assert caplog.messages == ["a run of another name"]
+
+
 def test_warnings_are_bounded():
     kept = make(*map(str, range(200)), "x" * 5000).warnings
     assert len(kept) == messages.MOST

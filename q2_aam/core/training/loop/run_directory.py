@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from q2_aam.core.data import messages
 from q2_aam.core.data.temporary_files import NO_ROOM, READ_ONLY
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def _tell_of_others(place: Path, action: str) -> None:
             "beginning in %s.",
             max(others),
             place,
+            extra=messages.PASSING,
         )
 
 

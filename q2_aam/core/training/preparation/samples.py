@@ -1,5 +1,6 @@
 """The samples of a run: rarefied, and divided into training and validation samples."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,10 @@ from q2_aam.core.data.rarefaction import check_depth, rarefy, suitable_depth
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.data.validation_split import split
 from q2_aam.core.model.specification import CLASSIFIER, Reads
+from q2_aam.core.options.config import DataConfig
 from q2_aam.core.training.preparation.run_input import RunInput
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def prepare_samples(inputs: RunInput) -> Samples:
         rarefied = rarefied.observed()
     if rarefied.n_samples < 2 + (data.test_size > 0):
         raise ValueError(_too_few(table, rarefied.n_samples, data.rarefy_depth))
+    _warn_of_rich(rarefied, data)
     groups = None
     if inputs.kind == CLASSIFIER:
         groups = inputs.values[list(rarefied.sample_ids)].to_numpy()
@@ -75,6 +80,19 @@ def prepare_samples(inputs: RunInput) -> Samples:
     fixed = rarefied.take(train)
     raw = table.select(fixed.sample_ids) if data.rarefy_each_epoch else fixed
     return Samples(raw, fixed, rarefied.take(held) if len(held) else None)
+
+
+def _warn_of_rich(table: SampleTable, data: DataConfig) -> None:
+    """Warn of samples whose rarer ASVs the model does not read."""
+    rich = np.flatnonzero(table.richness > data.token_limit)
+    if len(rich):
+        i = rich[table.richness[rich].argmax()]
+        log.warning(
+            "%d of %d samples have more than %d ASVs (token_limit), such as '%s' with %d, and the "
+            "model does not read all of them (asv_sampling %s).",
+            len(rich), table.n_samples, data.token_limit, table.sample_ids[i], table.richness[i],
+            data.asv_sampling,
+        )  # fmt: skip
 
 
 def _too_few(table: SampleTable, n: int, depth: int) -> str:

@@ -81,6 +81,17 @@ def test_prepare_samples_says_what_left_the_others_out(table):
         prepare_samples(inputs_of(few, rarefy_depth=depth))
 
 
+def test_prepare_samples_warns_of_samples_that_are_read_in_part(table, caplog):
+    richness = prepare_samples(inputs_of(table, test_size=0.0)).fixed.richness
+    assert not caplog.messages
+    limit = int(np.sort(richness)[-3])
+    prepare_samples(inputs_of(table, token_limit=limit))
+    n = int((richness > limit).sum())
+    said = f"{n} of 48 samples have more than {limit} ASVs (token_limit), such as 'sample"
+    assert said in caplog.text
+    assert f"with {richness.max()}, and the model does not read all" in caplog.text
+
+
 def test_prepare_samples_divides_classes_in_proportion(table):
     classes = pd.Series(["a"] * 30 + ["b"] * 10 + ["c"] * 8, index=table.sample_ids)
     samples = prepare_samples(inputs_of(table, classes, test_size=0.5))
