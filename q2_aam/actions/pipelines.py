@@ -7,6 +7,7 @@ result: it is only handed on, and all folds of a cross-validation are under way 
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import biom
@@ -228,9 +229,14 @@ class _Job:
         (output,) = self.ctx.get_action(of, action)(*inputs, **parameters)
         return output
 
+    @cached_property
+    def counts(self) -> biom.Table:
+        """The table, which takes long to read if it is large."""
+        return self.table.view(biom.Table)
+
     def values(self, missing_samples: str) -> pd.Series:
         """Return the target of each sample that has one."""
-        sample_ids = list(self.table.view(biom.Table).ids())
+        sample_ids = list(self.counts.ids())
         values = with_values(sample_ids, self.metadata.to_series(), missing_samples)
         return values.astype(str) if self.kind.classes else check_numbers(values)
 
@@ -246,8 +252,8 @@ class _Job:
         classes = values if self.kind.classes else None
         messages.set_whole(messages.Whole(len(values), classes, cross_validated))
         warn_if_few(len(values), classes)
-        table, depth = self.table.view(biom.Table), self.training["rarefy_depth"]
-        reads = pd.Series(table.sum("sample"), table.ids())[list(parts.index)]
+        depth = self.training["rarefy_depth"]
+        reads = pd.Series(self.counts.sum("sample"), self.counts.ids())[list(parts.index)]
         what = f"{LEFT_OUT} of training"
         warn_of_shallow(list(reads.index), reads.to_numpy(), depth, what)
         if self.training["shallow_samples"] == "ignore":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
-from q2_aam.core.data import nucleotides
+from q2_aam.core.data import messages, nucleotides
 from q2_aam.core.data.sequences import Sequences, read_sequences, sequences_of
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ def _encode(text, feature_ids, max_bp, chosen) -> np.ndarray:
             "first %d nt: to use them whole, raise max_bp (--p-max-bp), in pre-training too.",
             n_cut, len(text), max_bp, longest, max_bp,
         )  # fmt: skip
-    elif n_cut:
+    elif n_cut and messages.whole() is None:  # a pipeline has said it of training
         log.info("%d of %d sequences are longer than %d nt and are cut.", n_cut, len(text), max_bp)
     return tokens
 
