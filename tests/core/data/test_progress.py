@@ -55,6 +55,22 @@ def test_long_parts_have_a_bar_on_a_terminal_that_is_gone_afterwards(monkeypatch
     assert terminal.screen == ["above the bar", ""]
 
 
+def test_a_part_within_another_leaves_no_trace(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    outer = progress.bar("Epoch", 2, "Epoch |{bar}|")
+    with progress.shown(), progress.part("Encoding ASVs", 64) as done:
+        done(64)
+        progress.say("above both")
+    outer.update(2)
+    outer.close()
+    progress.say("after both")
+    assert any(text.startswith("Encoding ASVs: 100%|") for text in terminal.written)
+    assert [line for line in terminal.screen if line] == ["above both", "after both"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(0, "0:00"), (59.6, "1:00"), (312, "5:12"), (3912, "1:05:12"), (-1, "0:00")],
