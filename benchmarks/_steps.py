@@ -14,7 +14,8 @@ from q2_aam.core.model.predictor import build, save_memory
 from q2_aam.core.model.specification import ENCODER
 from q2_aam.core.training.loop.optimizer import make_optimizer
 from q2_aam.core.training.preparation.prepared_run import prepare
-from q2_aam.core.training.preparation.run_input import RunInput, settings_of
+from q2_aam.core.training.preparation.run_input import RunInput
+from q2_aam.core.training.preparation.run_settings import settings_of
 
 LARGE = 2048
 """Rows and columns of the square matrices whose product tells what the machine can do."""

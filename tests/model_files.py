@@ -143,6 +143,7 @@ def differences(a: storage.TrainedModel, b: storage.TrainedModel) -> list[str]:
     same = {
         "spec": a.spec == b.spec,
         "versions": a.versions == b.versions,
+        "warnings": a.warnings == b.warnings,
         "history": a.history.equals(b.history),
         "weights": set(a.weights) == set(b.weights)
         and all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights),

@@ -1,7 +1,8 @@
 """Inputs of runs, for the tests of what prepares them."""
 
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
-from q2_aam.core.training.preparation.run_input import RunInput, settings_of
+from q2_aam.core.training.preparation.run_input import RunInput
+from q2_aam.core.training.preparation.run_settings import settings_of
 
 
 def inputs_of(table, values=None, phylogeny=None, reference_ids=None, **options):

@@ -534,7 +534,7 @@ WARNED = {
     ),
     "ten-thousand-nt": (
         lambda w: w.predict_named(w.sequences(lambda s: s * 250)),
-        r"1 of 40 sequences are longer than 150 nt and are cut",
+        r"1 of 40 sequences are longer than 150 nt",
     ),
     "longer-reads-than-in-training": (
         lambda w: w.predict(w.renamed(features=[name * 2 for name in w.features])),
@@ -546,9 +546,9 @@ WARNED = {
     ),
     "few-samples": (
         lambda w: w.regress(),
-        r"Only 19 samples: below 50, scores vary much.*cross-validate before trusting them",
+        r"Only 24 samples: below 50, scores vary much.*cross-validate before trusting them",
     ),
-    "few-samples-in-pretraining": (lambda w: w.pretrain(), r"Only 19 samples: below 50"),
+    "few-samples-in-pretraining": (lambda w: w.pretrain(), r"Only 24 samples: below 50"),
     "few-of-a-class": (
         lambda w: w.classify(with_value(w.site, "rare")),
         r"\d of 4 classes have fewer than 10 samples, such as 'rare' with 1",

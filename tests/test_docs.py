@@ -95,6 +95,15 @@ def test_every_command_of_the_tutorial_is_run():
     assert {block.needs for block in blocks(TUTORIAL, "bash")} == {"", "diversity"}
 
 
+@pytest.mark.parametrize("path", [ROOT / "README.md", TUTORIAL], ids=lambda path: path.name)
+def test_commands_that_take_long_show_how_far_they_are(path):
+    code = "\n".join(block.code for block in blocks(path, "bash")).replace("\\\n", " ")
+    names = r"(pretrain|train-\w+|\w+-samples|cross-validate-\w+)"
+    long = [line for line in code.splitlines() if re.match(rf"qiime aam {names} ", line)]
+    assert len(long) >= 4
+    assert all("--verbose" in line for line in long)
+
+
 # ---- Python ------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from qiime2.sdk import PluginManager
 
+from q2_aam.core.options.config import DataConfig
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ["script/bootstrap", "script/demo", "script/test", ".ci/run"]
 # What the scripts may count on everywhere.
@@ -276,8 +278,17 @@ def test_demo_uses_options_that_the_actions_have(sandbox):
         known = {f"i_{i}" for i in signature.inputs} | {f"o_{o}" for o in signature.outputs}
         known |= {f"p_{p}" for p in signature.parameters}
         known |= {f"m_{p}_{end}" for p in signature.parameters for end in ("file", "column")}
-        assert options <= known
+        assert options <= known | {"verbose"}
         assert {f"o_{o}" for o in signature.outputs} <= options
+        assert ("verbose" in options) == (
+            name in ("pretrain", "train-regressor", "train-classifier")
+        )
+
+
+def test_the_samples_of_the_demo_have_as_many_reads_as_the_defaults_take():
+    """So the first command of README works on the demo's table, too."""
+    text = (ROOT / "script" / "demo").read_text(encoding="utf-8")
+    assert int(re.search(r"simulate \. .* --depth (\d+) ", text)[1]) >= DataConfig().rarefy_depth
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import logging
 
-import biom
 import numpy as np
 import pandas as pd
 
@@ -11,8 +10,10 @@ from q2_aam.actions.fold_checks import trainable_folds
 from q2_aam.actions.jobs import Job
 from q2_aam.actions.start import CheckedInput, check_at_start
 from q2_aam.actions.views import classes_of, groups_of
-from q2_aam.core.data.grouped_split import with_groups
-from q2_aam.core.data.metadata import check_numbers, with_values
+from q2_aam.core.data import messages
+from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
+from q2_aam.core.data.rarefaction import LEFT_OUT, check_depth, warn_of_shallow
+from q2_aam.core.data.splits.grouped_split import with_groups
 from q2_aam.types.predictions import check_class_names
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def hold_out(
         parts = splits.named_test(column, test_value)
         if groups is not None:
             splits.check_groups_are_whole(parts, groups)
+    _look_at_all(job, values, parts)
     found = _check(job, parts, [splits.TEST], groups)
     if found.problems:
         raise ValueError(found.problems[splits.TEST])
@@ -55,6 +57,7 @@ def folds_of(
         parts = splits.named_folds(column)
         if groups is not None:
             splits.check_groups_are_whole(parts, groups)
+    _look_at_all(job, values, parts)
     names = sorted(set(parts))
     names = trainable_folds(names, _check(job, parts, names, groups).problems, untrainable)
     if job.kind.classes:
@@ -65,7 +68,7 @@ def folds_of(
 
 def _values(job: Job, missing_samples: str) -> tuple[pd.Series, pd.Series | None]:
     """Return the target of each sample that has one, and reads, and a group if there are any."""
-    table = job.table.view(biom.Table)
+    table = job.counts
     has_reads = np.asarray(table.sum("sample")) != 0
     if not has_reads.all():
         log.warning("%d samples without reads are left out.", int((~has_reads).sum()))
@@ -79,6 +82,28 @@ def _values(job: Job, missing_samples: str) -> tuple[pd.Series, pd.Series | None
         values = check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
     ids, groups = with_groups(values.index, groups_of(job.groups), missing_samples)
     return values[ids], groups
+
+
+def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
+    """Say what is to be said of all samples, so that no part of them says it again.
+
+    Raises
+    ------
+    ValueError
+        If rarefaction would leave most samples out, and this was not asked for.
+    """
+    values, cross_validated = values[parts.index], parts.name == "fold"
+    classes = values if job.kind.classes else None
+    messages.set_whole(messages.Whole(len(values), classes, cross_validated))
+    warn_if_few(len(values), classes)
+    depth = job.training["rarefy_depth"]
+    reads = pd.Series(job.counts.sum("sample"), job.counts.ids())[list(parts.index)]
+    warn_of_shallow(list(reads.index), reads.to_numpy(), depth, f"{LEFT_OUT} of training")
+    if job.training["shallow_samples"] == "ignore":
+        return
+    for name in sorted(set(parts)) if cross_validated else [splits.TEST]:
+        trains = reads[parts != name]
+        check_depth(list(trains.index), trains.to_numpy(), depth)
 
 
 def _check(job: Job, parts: pd.Series, held_out: list[str], groups: pd.Series | None):

@@ -6,7 +6,9 @@ import qiime2
 import skbio
 from q2_types.feature_data import DNAFASTAFormat
 
-from q2_aam.actions.views import groups_of, load_model, path_of, reporting
+from q2_aam.actions.reports import reporting
+from q2_aam.actions.views import groups_of, load_model, path_of, saved
+from q2_aam.core.explain.questions import class_asked_about
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 
@@ -51,6 +53,7 @@ def importance(
     device: str = "auto",
 ) -> (pd.DataFrame, pd.DataFrame, biom.Table):
     """Find the ASVs that drive predictions."""
+    class_asked_about(saved(model).spec, target_class)
     from q2_aam.core import api
 
     with reporting():

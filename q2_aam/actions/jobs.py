@@ -1,9 +1,12 @@
 """What a pipeline is given, and the actions that train on some samples and test on others."""
 
+import logging
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import biom
 import pandas as pd
 import qiime2
 
@@ -19,6 +22,18 @@ from q2_aam.core.model import specification
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.options.option import OptionError
 from q2_aam.types.models import AAMModel, SequenceEncoder
+
+log = logging.getLogger(__name__)
+
+STEPS = {
+    "merge_predictions": "Merging the predictions of all folds.",
+    "score_regression": "Scoring the predictions.",
+    "score_classification": "Scoring the predictions.",
+    "evaluate_regression": "Drawing predicted against true values.",
+    "evaluate_classification": "Drawing predicted and true classes.",
+    "summarize_training": "Summarizing the training.",
+}
+"""What is said when an action begins; of training and prediction more is said."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +122,15 @@ class Job:
 
     def call(self, action: str, *inputs, of: str = "aam", **parameters):
         """Run an action that has one output."""
+        if action in STEPS:
+            log.info(STEPS[action])
         (output,) = self.ctx.get_action(of, action)(*inputs, **parameters)
         return output
+
+    @cached_property
+    def counts(self) -> biom.Table:
+        """The table, which takes long to read if it is large."""
+        return self.table.view(biom.Table)
 
     def encoder_of(self, made: Made):
         """Return the encoder that training began with, or the one it learnt from scratch."""
@@ -120,11 +142,13 @@ class Job:
 
     def train_and_test(self, parts: pd.Series, held_out: str) -> Made:
         """Train on the samples of all parts but one, and predict those of that one."""
-        test = parts == held_out
+        test, where = parts == held_out, _name_of(parts, held_out)
+        log.info("%s%d samples to train, %d to test.", where, sum(~test), sum(test))
         training_table = self._only(parts.index[~test])
         test_table = self._only(parts.index[test])
         encoder = self.encoder
         if self.pretrains:
+            log.info("%sPre-training an encoder.", where)
             encoder = self.call(
                 "pretrain",
                 training_table,
@@ -133,6 +157,7 @@ class Job:
                 groups=self.groups,
                 **self.pretraining,
             )
+        log.info("%sTraining a %s.", where, self.kind.train.removeprefix("train_"))
         model = self.call(
             self.kind.train,
             training_table,
@@ -143,6 +168,7 @@ class Job:
             groups=self.groups,
             **self.training,
         )
+        log.info("%sPredicting the samples to test.", where)
         predict = self.ctx.get_action("aam", self.kind.predict)
         predicted = predict(test_table, model, self.sequences, device=self.device)
         return Made(training_table, test_table, encoder, model, tuple(predicted))
@@ -160,6 +186,14 @@ class Job:
     def _only(self, sample_ids: pd.Index):
         ids = qiime2.Metadata(pd.DataFrame(index=sample_ids.rename("sample-id")))
         return self.call("filter_samples", self.table, metadata=ids, of="feature_table")
+
+
+def _name_of(parts: pd.Series, held_out: str) -> str:
+    """Say which fold it is that is held out; nothing where there is one part to test."""
+    names = sorted(set(parts))
+    if parts.name != "fold":
+        return ""
+    return f"Fold {names.index(held_out) + 1} of {len(names)} ({held_out}): "
 
 
 def _pretraining_options(options: dict, pretrains: bool) -> dict:

@@ -9,14 +9,18 @@ from q2_types.feature_data import DNAFASTAFormat
 from q2_types.tree import NewickFormat
 
 from q2_aam.actions.parameters import CLASSIFICATION, PRETRAINING, REGRESSION, takes_options
+from q2_aam.actions.reports import reporting
 from q2_aam.actions.views import (
+    check_options,
     classes_of,
     load_model,
     path_of,
-    reporting,
     save_model,
+    saved,
     training_inputs,
 )
+from q2_aam.core.explain.questions import check_quantiles
+from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.types.models import AAMModelDirectoryFormat
 from q2_aam.types.predictions import check_class_names
 
@@ -35,6 +39,7 @@ def pretrain(
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Pre-train an encoder."""
+    check_options(ENCODER, options, initial_encoder)
     from q2_aam.core import api
 
     with reporting():
@@ -61,6 +66,7 @@ def train_regressor(
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a numeric column."""
+    check_options(REGRESSOR, options, encoder)
     from q2_aam.core import api
 
     with reporting():
@@ -88,6 +94,7 @@ def train_classifier(
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a categorical column."""
+    check_options(CLASSIFIER, options, encoder)
     from q2_aam.core import api
 
     column = classes_of(metadata)
@@ -133,6 +140,7 @@ def predict_intervals(
     device: str = "auto",
 ) -> pd.DataFrame:
     """Predict quantiles of a numeric column."""
+    check_quantiles(saved(regressor).spec)
     from q2_aam.core import api
 
     with reporting():

@@ -17,7 +17,7 @@ GROUPS = {
         "stored_samples", "ensemble",
     ),
     "the samples": (
-        "test_size", "rarefy_each_epoch", "token_limit", "asv_sampling",
+        "test_size", "shallow_samples", "rarefy_each_epoch", "token_limit", "asv_sampling",
     ),
     "the phylogeny": (
         "missing_features", "unifrac_metric", "stripe_mode", "reference_samples", "reference_ids",

@@ -11,6 +11,7 @@ from decorator import FunctionMaker
 from qiime2.plugin import Bool, Choices, Float, Int, Range, Str
 
 from q2_aam.actions.parameter_order import in_order
+from q2_aam.actions.reports import reports_as_one
 from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
@@ -148,7 +149,7 @@ def pipeline_takes_options(configs):
         spelt_out = FunctionMaker.create(
             f"{pipeline.__name__}({', '.join(names)})",
             f"return _pipeline_({', '.join(f'{name}={name}' for name in names)})",
-            {"_pipeline_": pipeline},
+            {"_pipeline_": reports_as_one(pipeline)},
             defaults=tuple(p.default for p in parameters if p.default is not p.empty),
             doc=pipeline.__doc__,
             module=pipeline.__module__,

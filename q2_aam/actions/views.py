@@ -1,14 +1,10 @@
-"""What actions share: QIIME 2 views into what the core takes and back, messages to users."""
+"""What actions share: QIIME 2 views into what the core takes and back."""
 
-import logging
 import os
-import sys
-from contextlib import contextmanager
 
 import pandas as pd
 import qiime2
 
-from q2_aam.actions.threads import within_slots
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
@@ -25,6 +21,26 @@ def training_inputs(sequences, encoder, reference_ids, groups) -> dict:
         "groups": None if groups is None else groups.to_series(),
         "monitor": Monitor(run_dir=os.environ.get(RUN_DIR_VARIABLE) or None, progress=True),
     }
+
+
+def check_options(kind: str, options: dict, encoder=None) -> None:
+    """Refuse impossible options at once: what computes takes seconds to load.
+
+    Raises
+    ------
+    OptionError
+        With everything that is wrong.
+    """
+    from q2_aam.core.training.preparation.run_settings import settings_of
+
+    settings_of(kind, options, saved(encoder))
+
+
+def saved(model):
+    """Read what a model is, without its weights; it may be absent."""
+    from q2_aam.core.artifact import model_directory
+
+    return None if model is None else model_directory.read_config(str(model))
 
 
 def path_of(view) -> str | None:
@@ -78,23 +94,3 @@ def save_model(model) -> AAMModelDirectoryFormat:
     directory = AAMModelDirectoryFormat()
     storage.save(model, str(directory))
     return directory
-
-
-@contextmanager
-def reporting():
-    """Let the core's messages reach the user, and keep its work to the slots of the job.
-
-    Messages go to stderr, which QIIME 2 shows under --verbose.
-    """
-    logger = logging.getLogger("q2_aam")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        with within_slots():
-            yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

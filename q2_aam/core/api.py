@@ -16,10 +16,11 @@ import pandas as pd
 import skbio
 
 from q2_aam.core.artifact.storage import load, save
-from q2_aam.core.data.grouped_split import with_groups
+from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.data.sample_table import SampleTable, sample_table
 from q2_aam.core.data.sequences import Sequences, read_sequences
+from q2_aam.core.data.splits.grouped_split import with_groups
 from q2_aam.core.data.target import PREDICTION
 from q2_aam.core.explain import embeddings
 from q2_aam.core.explain.importance import (
@@ -34,12 +35,14 @@ from q2_aam.core.explain.prediction_input import (
     prediction_input,
     samples_for,
 )
+from q2_aam.core.explain.questions import check_quantiles
 from q2_aam.core.model import inference
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.core.model.trained_model import TrainedModel, check_kind
 from q2_aam.core.options import quantile_levels
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
-from q2_aam.core.training.preparation.run_input import RunInput, settings_of
+from q2_aam.core.training.preparation.run_input import RunInput
+from q2_aam.core.training.preparation.run_settings import settings_of
 from q2_aam.core.training.run import Monitor, train
 
 __all__ = [
@@ -65,6 +68,7 @@ __all__ = [
 NO_MONITOR = Monitor()
 
 
+@messages.keeps_warnings
 def pretrain(
     table,
     phylogeny: str | Path,
@@ -110,7 +114,7 @@ def pretrain(
         If the input or an option cannot be used; the message says what to do.
     """
     settings = settings_of(ENCODER, options, encoder)
-    samples = sample_table(table, sequences, settings.model.max_bp)
+    samples = sample_table(table, sequences, settings.model.max_bp, chosen=True)
     ids, groups = with_groups(samples.sample_ids, groups, missing_samples)
     samples = drop_missing_features(samples.select(ids), str(phylogeny), settings)
     start = str(phylogeny), encoder, reference_ids, groups
@@ -151,6 +155,7 @@ def train_classifier(table, target: pd.Series, **arguments) -> TrainedModel:
     return _train(CLASSIFIER, table, target, **arguments)
 
 
+@messages.keeps_warnings
 def _train(
     kind,
     table,
@@ -166,7 +171,7 @@ def _train(
     **options,
 ) -> TrainedModel:
     settings = settings_of(kind, options, encoder)
-    samples = sample_table(table, sequences, settings.model.max_bp)
+    samples = sample_table(table, sequences, settings.model.max_bp, chosen=True)
     numeric = kind == REGRESSOR
     values = with_values(samples.sample_ids, column, missing_samples, numeric=numeric)
     values = check_numbers(values) if numeric else values.astype(str)
@@ -228,12 +233,7 @@ def predict_quantiles(
     """
     check_kind(model, REGRESSOR, "predict-classification")
     spec = model.spec
-    if not spec.quantiles:
-        raise ValueError(
-            f"The model predicts column '{spec.target.column}' without quantiles (its loss_type "
-            f"is {spec.fine_tuning.loss_type}), so it has no intervals: train one with loss_type "
-            "quantile."
-        )
+    check_quantiles(spec)
     samples, module = prediction_input(model, table, sequences, device)
     learnt = inference.predict_quantiles(module, samples, spec.data).numpy()
     values, columns = spec.target.to_units(learnt), quantile_levels.names(spec.quantiles)

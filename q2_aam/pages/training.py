@@ -54,6 +54,8 @@ class Model:
     history : pandas.DataFrame
     n_bytes : int
         Size of the file of its weights.
+    warnings : tuple of str
+        What its training warned of.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Model:
     versions: dict[str, str]
     history: pd.DataFrame
     n_bytes: int
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_parameters(self) -> int:
@@ -108,7 +111,8 @@ def read(directories: Sequence[str]) -> list[Model]:
         saved = model_directory.read_config(directory)
         history = model_directory.read_history(directory)
         n_bytes = (Path(directory) / model_directory.WEIGHTS).stat().st_size
-        models.append(Model(f"Model {i}", saved.spec, saved.versions, history, n_bytes))
+        read = saved.spec, saved.versions, history, n_bytes, saved.warnings
+        models.append(Model(f"Model {i}", *read))
     return models
 
 
@@ -122,7 +126,8 @@ def page(models: list[Model]) -> Page:
         )
         for i, model in enumerate(models, start=1)
     }
-    return Page(title, [_lead(model) for model in models], sections, downloads=downloads)
+    lead = [_lead(model) for model in models]
+    return Page(title, lead, sections, _warnings(models), downloads)
 
 
 def _lead(model: Model) -> str:
@@ -141,6 +146,23 @@ def _lead(model: Model) -> str:
     ]
     said = f" (validation: {', '.join(found)})" if found else ""
     return f"{text}. The epoch kept is {int(row['epoch'])}{said}."
+
+
+def _warnings(models: list[Model]) -> list[str]:
+    """Return what training warned of, each once, with the models that it was said of."""
+    said = dict.fromkeys(text for model in models for text in model.warnings)
+    notes = []
+    for text in said:
+        of = [model.name for model in models if text in model.warnings]
+        names = "" if len(models) == 1 else f" of {_listed_names(of)}"
+        notes.append(f"Warning in the training{names}: {text}")
+    return notes
+
+
+def _listed_names(names: list[str]) -> str:
+    """Write names such as 'Model 1, Model 2 and 3 more'."""
+    more = f" and {len(names) - MAX_SAID} more" if len(names) > MAX_SAID else ""
+    return f"{', '.join(names[:MAX_SAID])}{more}"
 
 
 def _course(models: list[Model]) -> Section:

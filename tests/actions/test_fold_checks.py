@@ -12,7 +12,8 @@ from q2_aam.actions.fold_checks import tell_of_many, tell_of_time, trainable_fol
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.model.specification import CLASSIFIER, REGRESSOR
 from q2_aam.core.training.preparation.feasibility import check_parts
-from q2_aam.core.training.preparation.run_input import RunInput, settings_of
+from q2_aam.core.training.preparation.run_input import RunInput
+from q2_aam.core.training.preparation.run_settings import settings_of
 
 NAMES = ["a", "b", "c"]
 

@@ -528,9 +528,18 @@ def test_classes_that_training_left_out_do_not_lose_the_results(simulated, tmp_p
     assert "confusion_matrix" not in aam.pipelines.classify_samples.signature.outputs
 
 
-def test_cross_validate_regression(table, simulated):
+def test_cross_validate_regression(table, simulated, capsys):
     age, _, _ = columns(simulated)
     made = aam.pipelines.cross_validate_regression(table, age, n_folds=2, **QUICK)
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if not line.startswith("INFO: Fitting")] == [
+        "WARNING: Only 48 samples: below 50, scores vary much from one split to the next.",
+        *(line for fold in (1, 2) for line in said_of_fold(fold, said)),
+        "INFO: Merging the predictions of all folds.",
+        "INFO: Scoring the predictions.",
+        "INFO: Drawing predicted against true values.",
+        "INFO: Summarizing the training.",
+    ]
     predictions = made.predictions.view(pd.Series)
     assert set(predictions.index) == ids_of(table)
     scores = made.fold_scores.view(pd.DataFrame).set_index("group")
@@ -540,6 +549,36 @@ def test_cross_validate_regression(table, simulated):
     assert scores["r2"]["all samples"] == pytest.approx(r2_score(true, predictions))
     tabulated = made.fold_scores.view(qiime2.Metadata)
     assert isinstance(tabulated.get_column("mae"), qiime2.NumericMetadataColumn)
+
+
+def said_of_fold(fold, said):
+    """Return what is to be said of a fold, with its numbers as they are in what was said."""
+    name = f"INFO: Fold {fold} of 2 (fold{fold}):"
+    epochs = [line for line in said if line.startswith("Epoch 1 of 1: loss ")]
+    weights = [line for line in said if line.startswith("INFO: A prediction is a weighted mean: ")]
+    return [
+        f"{name} 24 samples to train, 24 to test.",
+        f"{name} Training a regressor.",
+        epochs[fold - 1],
+        weights[fold - 1],
+        f"{name} Predicting the samples to test.",
+    ]
+
+
+def test_pipelines_name_their_steps(table, phylogeny, simulated, caplog):
+    age, _, _ = columns(simulated)
+    caplog.set_level("INFO")
+    options = {"phylogeny": phylogeny, "test_fraction": 0.25, "rarefy_depth": 100}
+    pipelines.regress_samples(Recorder(), table, age, **options)
+    assert [text for text in caplog.messages if "samples" in text or "raining" in text] == [
+        "Only 48 samples: below 50, scores vary much from one split to the next; cross-validate "
+        "before trusting them.",
+        "36 samples to train, 12 to test.",
+        "Pre-training an encoder.",
+        "Training a regressor.",
+        "Predicting the samples to test.",
+        "Summarizing the training.",
+    ]
 
 
 def test_cross_validation_is_as_by_hand(table, phylogeny, simulated, tree_path):

@@ -40,6 +40,7 @@ MAX_CONFIG_BYTES = 2 * 2**20
 MAX_EVENT_FILES = 10_000
 MAX_TEXTS, MAX_TEXT = 100, 200
 MAX_MESSAGE = 600
+MAX_WARNINGS, MAX_WARNING = 100, 2000
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """By format version: what turns a configuration of that version into one of the next."""
@@ -71,16 +72,20 @@ class SavedConfig:
         Packages that made the model.
     checksums : dict of str to str
         SHA-256 of the other files by name, in hexadecimal.
+    warnings : tuple of str
+        What the training of the model warned of.
     """
 
     spec: ModelSpec
     versions: dict[str, str]
     checksums: dict[str, str]
+    warnings: tuple[str, ...] = ()
 
     def render(self) -> bytes:
         """Write the configuration as JSON, with a checksum of its own."""
         document = {"format_version": FORMAT_VERSION, **self.spec.to_dict()}
         document["versions"] = self.versions
+        document["warnings"] = list(self.warnings)
         document["checksums"] = {CONFIG: _checksum(document), **self.checksums}
         text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
         return f"{text}\n".encode()
@@ -181,7 +186,7 @@ def file_checksum(path: str | Path) -> str:
 def _saved_config(document: dict[str, Any]) -> SavedConfig:
     checksum = _checksum(document)
     document = _migrate(document)
-    apart = ("format_version", "versions", "checksums")
+    apart = ("format_version", "versions", "warnings", "checksums")
     rest = {name: document.pop(name) for name in apart if name in document}
     spec = ModelSpec.from_dict(document)
     require_keys(rest, apart, "it")
@@ -192,7 +197,7 @@ def _saved_config(document: dict[str, Any]) -> SavedConfig:
             "its content does not match the checksum in it: it was damaged or edited, so get the "
             "model again from where it came from"
         )
-    return SavedConfig(spec, rest["versions"], checksums)
+    return SavedConfig(spec, rest["versions"], checksums, _checked_warnings(rest["warnings"]))
 
 
 def _migrate(document: dict[str, Any]) -> dict[str, Any]:
@@ -233,6 +238,18 @@ def _check_texts(values, where: str, required: set[str]) -> dict[str, str]:
                 f"for {name[:40]!r}"
             )
     return values
+
+
+def _checked_warnings(values) -> tuple[str, ...]:
+    if not isinstance(values, list) or len(values) > MAX_WARNINGS:
+        raise ValueError(f"warnings must be a list of at most {MAX_WARNINGS} texts")
+    for value in values:
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_WARNING:
+            raise ValueError(
+                f"warnings must be texts of at most {MAX_WARNING} characters, found "
+                f"{str(value)[:40]!r}"
+            )
+    return tuple(values)
 
 
 def _check_weights(directory: Path, saved: SavedConfig, level: str) -> None:

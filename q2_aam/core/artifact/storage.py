@@ -81,7 +81,7 @@ def load(directory: str | Path) -> TrainedModel:
     # Mapped tensors would follow the file when it is changed or removed.
     weights = {name: tensor.clone() for name, tensor in mapped.items()}
     events = model_directory.event_files(directory)
-    return TrainedModel(saved.spec, weights, table, events, saved.versions)
+    return TrainedModel(saved.spec, weights, table, events, saved.versions, saved.warnings)
 
 
 def _write(model: TrainedModel, directory: Path) -> None:
@@ -97,7 +97,7 @@ def _write(model: TrainedModel, directory: Path) -> None:
     weights_path.chmod(history_path.stat().st_mode & 0o777)
     _write_events(model.event_files, directory / model_directory.EVENTS)
     checksums = {p.name: model_directory.file_checksum(p) for p in (weights_path, history_path)}
-    config = SavedConfig(model.spec, model.versions, checksums)
+    config = SavedConfig(model.spec, model.versions, checksums, model.warnings)
     (directory / model_directory.CONFIG).write_bytes(config.render())
 
 

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from q2_aam.core.data import messages
 from q2_aam.core.data.missing_words import are_missing, may_be_missing
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def with_values(
     if len(values) == 0:
         raise ValueError(_none_agrees(sample_ids, column))
     others = len(known - set(sample_ids))
-    if others:
+    if others and messages.whole() is None:  # those that a pipeline holds out are none
         log.info("%d samples of the metadata are not in the table.", others)
     n, ignore = len(sample_ids), missing_samples == "ignore"
     _report(absent, "are not in the metadata", n, column.name, ignore, _alike(absent, column))
@@ -173,12 +174,24 @@ def check_numbers(values: pd.Series) -> pd.Series:
 
 
 def warn_if_few(n_samples: int, classes=None) -> None:
-    """Warn where there is too little to learn from, or to trust a validation score."""
+    """Warn where there is too little to learn from, or to trust a validation score.
+
+    Within a pipeline, all samples that its user gave count.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples of the run, for training and validation.
+    classes : array-like of str, optional
+        Their classes.
+    """
+    whole = messages.whole() or messages.Whole(n_samples, classes)
+    n_samples, classes = whole.n_samples, None if classes is None else whole.classes
     if n_samples < FEW_SAMPLES:
+        advice = "" if whole.cross_validated else "; cross-validate before trusting them"
         log.warning(
-            "Only %d samples: below %d, scores vary much from one split to the next; "
-            "cross-validate before trusting them.",
-            n_samples, FEW_SAMPLES,
+            "Only %d samples: below %d, scores vary much from one split to the next%s.",
+            n_samples, FEW_SAMPLES, advice,
         )  # fmt: skip
     if classes is None:
         return

@@ -2,17 +2,82 @@
 
 import logging
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from q2_aam.core.data import progress
 from q2_aam.core.data.sample_table import SampleTable
 
 log = logging.getLogger(__name__)
 
 MAX_DRAWN_FROM = 10**9
 """Reads below which numpy draws from a multivariate hypergeometric distribution."""
+
+LEFT_OUT = "are left out"
+
+SHARE_KEPT = 0.9
+"""Share of the samples that a proposed depth keeps at least."""
+
+
+def suitable_depth(depths: np.ndarray) -> int:
+    """Propose a rarefaction depth: a round number that keeps nine of ten samples with reads.
+
+    Parameters
+    ----------
+    depths : ndarray of shape (n_samples,)
+        Reads of each sample.
+
+    Returns
+    -------
+    int
+        0 if no sample has reads.
+    """
+    known = np.sort(depths[depths > 0])
+    if not len(known):
+        return 0
+    depth = int(known[int((1 - SHARE_KEPT) * len(known) + 1e-9)])
+    step = 10 ** max(len(str(depth)) - 2, 0)
+    return depth // step * step
+
+
+def check_depth(sample_ids: Sequence[str], depths: np.ndarray, depth: int) -> None:
+    """Refuse a rarefaction depth that more than half of the samples do not have.
+
+    Parameters
+    ----------
+    sample_ids : sequence of str
+    depths : ndarray of shape (n_samples,)
+        Reads of each sample.
+    depth : int
+        Reads to draw.
+
+    Raises
+    ------
+    ValueError
+        If it is so; the message proposes a depth.
+    """
+    shallow = np.flatnonzero(depths < depth)
+    if not 2 * len(shallow) > len(depths) or len(shallow) == len(depths):
+        return
+    i = shallow[0]
+    raise ValueError(
+        f"Rarefaction to {depth} reads would leave out {len(shallow)} of {len(depths)} samples, "
+        f"more than half, such as '{sample_ids[i]}' with {int(depths[i])} reads; "
+        f"{_way_out(depths)}, or leave them out with shallow_samples 'ignore' "
+        "(--p-shallow-samples ignore)."
+    )
+
+
+def _way_out(depths: np.ndarray) -> str:
+    proposed = suitable_depth(depths)
+    kept, n = int((depths >= proposed).sum()), len(depths)
+    return (
+        f"choose a smaller rarefy_depth (--p-rarefy-depth {proposed} keeps {kept} of {n} "
+        "samples), or 0 for no rarefaction"
+    )
 
 
 def rarefy(table: SampleTable, depth: int, seed: int, *, keep_shallow: bool = False):
@@ -48,17 +113,19 @@ def rarefy(table: SampleTable, depth: int, seed: int, *, keep_shallow: bool = Fa
     if not len(kept):
         raise ValueError(
             f"No sample is left after rarefaction to {depth} reads: the deepest of "
-            f"{table.n_samples} samples has {int(depths.max(initial=0))}; choose a smaller "
-            "rarefy_depth (--p-rarefy-depth), or 0 for no rarefaction."
+            f"{table.n_samples} samples has {int(depths.max(initial=0))}; {_way_out(depths)}."
         )
-    _report_shallow(table, shallow, depth, keep_shallow)
+    what = "are used as they are" if keep_shallow and depth else LEFT_OUT
+    warn_of_shallow(table.sample_ids, depths, depth, what)
     table = table.take(kept)
     if depth == 0:
         return table
-    rows = [
-        _draw(table, i, depth, seed) if kept[i] not in untouched else _row(table, i)
-        for i in range(table.n_samples)
-    ]
+    rows = []
+    with progress.part("Rarefying samples", table.n_samples) as done:
+        for i in range(table.n_samples):
+            shallower = kept[i] in untouched
+            rows.append(_row(table, i) if shallower else _draw(table, i, depth, seed))
+            done(1)
     indptr = np.cumsum([0, *(len(columns) for columns, _ in rows)])
     columns = np.concatenate([columns for columns, _ in rows])
     values = np.concatenate([values for _, values in rows])
@@ -84,13 +151,32 @@ def _draw(table, i, depth, seed):
     return columns[drawn > 0], drawn[drawn > 0]
 
 
-def _report_shallow(table, shallow, depth, kept):
-    if not len(shallow):
+def warn_of_shallow(
+    sample_ids: Sequence[str], depths: np.ndarray, depth: int, what: str = LEFT_OUT
+) -> None:
+    """Warn of samples with fewer reads than the rarefaction depth, if there are any.
+
+    Parameters
+    ----------
+    sample_ids : sequence of str
+    depths : ndarray of shape (n_samples,)
+        Reads of each sample.
+    depth : int
+        Reads to draw.
+    what : str
+        What becomes of such samples.
+    """
+    least = max(depth, 1)
+    shallow = [name for name, reads in zip(sample_ids, depths, strict=True) if reads < least]
+    if not shallow:
         return
-    names = ", ".join(table.sample_ids[i] for i in shallow[:10])
+    names = ", ".join(shallow[:10])
     more = f" and {len(shallow) - 10} more" if len(shallow) > 10 else ""
-    what = "used as they are" if kept and depth else "left out"
+    proposed = suitable_depth(depths)
+    kept, advice = int((depths >= proposed).sum()), ""
+    if LEFT_OUT in what and 0 < proposed < depth:
+        advice = f" A rarefy_depth of {proposed} would keep {kept} samples."
     log.warning(
-        "%d of %d samples have fewer than %d reads and are %s: %s%s.",
-        len(shallow), table.n_samples, max(depth, 1), what, names, more,
+        "%d of %d samples have fewer than %d reads and %s: %s%s.%s",
+        len(shallow), len(depths), least, what, names, more, advice,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
-from q2_aam.core.data import nucleotides
+from q2_aam.core.data import messages, nucleotides
 from q2_aam.core.data.sequences import Sequences, read_sequences, sequences_of
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def stack(first: SampleTable, second: SampleTable) -> SampleTable:
     return replace(first, counts=counts, sample_ids=first.sample_ids + second.sample_ids)
 
 
-def sample_table(table, sequences: Sequences, max_bp: int) -> SampleTable:
+def sample_table(table, sequences: Sequences, max_bp: int, *, chosen: bool = False) -> SampleTable:
     """Bring a feature table and its sequences together.
 
     Parameters
@@ -113,6 +113,8 @@ def sample_table(table, sequences: Sequences, max_bp: int) -> SampleTable:
         Sequence of each feature, or a FASTA file; without it the feature ids must be sequences.
     max_bp : int
         Nucleotides to keep of each sequence.
+    chosen : bool
+        Whether `max_bp` can be chosen here, so that a warning of sequences that are cut helps.
 
     Raises
     ------
@@ -135,7 +137,8 @@ def sample_table(table, sequences: Sequences, max_bp: int) -> SampleTable:
     counts = counts[:, kept]
     counts.sort_indices()
     ids = tuple(str(feature_ids[i]) for i in kept)
-    return SampleTable(counts, sample_ids, ids, _encode([text[i] for i in order], ids, max_bp))
+    tokens = _encode([text[i] for i in order], ids, max_bp, chosen)
+    return SampleTable(counts, sample_ids, ids, tokens)
 
 
 def _checked_counts(table) -> csr_matrix:
@@ -161,9 +164,9 @@ def _checked_counts(table) -> csr_matrix:
     return counts
 
 
-def _encode(text, feature_ids, max_bp) -> np.ndarray:
-    longest = min(max(len(sequence) for sequence in text), max_bp)
-    tokens = np.zeros((len(text), longest), dtype=np.uint8)
+def _encode(text, feature_ids, max_bp, chosen) -> np.ndarray:
+    longest = max(len(sequence) for sequence in text)
+    tokens = np.zeros((len(text), min(longest, max_bp)), dtype=np.uint8)
     for row, (sequence, name) in enumerate(zip(text, feature_ids, strict=True)):
         try:
             codes = nucleotides.encode(sequence, max_bp)
@@ -173,7 +176,13 @@ def _encode(text, feature_ids, max_bp) -> np.ndarray:
             ) from error
         tokens[row, : len(codes)] = codes
     n_cut = sum(len(sequence) > max_bp for sequence in text)
-    if n_cut:
+    if n_cut and chosen:
+        log.warning(
+            "%d of %d sequences are longer than %d nt (up to %d nt), and the model reads only the "
+            "first %d nt: to use them whole, raise max_bp (--p-max-bp), in pre-training too.",
+            n_cut, len(text), max_bp, longest, max_bp,
+        )  # fmt: skip
+    elif n_cut and messages.whole() is None:  # a pipeline has said it of training
         log.info("%d of %d sequences are longer than %d nt and are cut.", n_cut, len(text), max_bp)
     return tokens
 

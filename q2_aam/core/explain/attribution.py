@@ -18,6 +18,7 @@ import torch
 from scipy.sparse import coo_matrix, csr_matrix, vstack
 from torch import Tensor, nn
 
+from q2_aam.core.data import progress
 from q2_aam.core.data.mini_batches import (
     EVALUATION_SEED,
     Batch,
@@ -112,11 +113,13 @@ def occlude(
     whole = question.of_answers(answers, chosen)
     row, feature = _occlusions(counts, max_features)
     effects = np.zeros(len(row))
-    for start in range(0, len(row), OCCLUSIONS_AT_A_TIME):
-        part = slice(start, start + OCCLUSIONS_AT_A_TIME)
-        without = predict(_without(counts, row[part], feature[part]))
-        asked = chosen[torch.from_numpy(row[part])]
-        effects[part] = whole[row[part]] - question.of_answers(without, asked)
+    with progress.part("Removing ASVs one by one", len(row)) as done:
+        for start in range(0, len(row), OCCLUSIONS_AT_A_TIME):
+            part = slice(start, start + OCCLUSIONS_AT_A_TIME)
+            without = predict(_without(counts, row[part], feature[part]))
+            asked = chosen[torch.from_numpy(row[part])]
+            effects[part] = whole[row[part]] - question.of_answers(without, asked)
+            done(len(asked))
     return csr_matrix(coo_matrix((effects, (row, feature)), shape=counts.shape))
 
 
@@ -195,12 +198,16 @@ def integrate_gradients(
     start = asvs[seen].mean(dim=0)
     plan = plan_batches(table.richness, SAMPLES_AT_A_TIME)
     parts, order = [], np.concatenate(plan).argsort()
-    with inference.evaluation_mode(model):
+    with (
+        inference.evaluation_mode(model),
+        progress.part("Integrating gradients", table.n_samples) as done,
+    ):
         for batch in BatchDataset(table, plan, data):
             batch = batch.to(asvs.device)
             own, alone = asvs[batch.asvs][batch.asv_index].flatten(0, 1), _apart(batch)
             shares = _attributions(model, alone, start.expand_as(own), own, question, steps)
             parts.append(_as_rows(batch, shares.view_as(batch.counts), len(table.feature_ids)))
+            done(len(batch))
     return csr_matrix(vstack(parts))[order]
 
 

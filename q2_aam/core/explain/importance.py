@@ -10,7 +10,8 @@ from torch import nn
 
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.explain import attribution
-from q2_aam.core.model.specification import CLASSIFIER, ENCODER, ModelSpec
+from q2_aam.core.explain.questions import class_asked_about
+from q2_aam.core.model.specification import CLASSIFIER, ModelSpec
 from q2_aam.core.options.config import DataConfig
 
 METHODS = ("occlusion", "integrated-gradients")
@@ -102,27 +103,8 @@ def question_of(spec: ModelSpec, target_class: str | None) -> attribution.Questi
     ValueError
         If the model predicts nothing, or has no such class.
     """
-    if spec.kind == ENCODER:
-        raise ValueError(
-            "The model is a SequenceEncoder, which predicts no metadata: train it on a column "
-            "first (train-regressor, train-classifier)."
-        )
-    if spec.kind != CLASSIFIER:
-        if target_class is not None:
-            raise ValueError(
-                f"target_class is {target_class!r}, but the model predicts a number "
-                f"('{spec.target.column}'): leave it out."
-            )
-        return attribution.Question(spec.target)
-    classes = spec.target.classes
-    if target_class is not None and target_class not in classes:
-        raise ValueError(
-            f"target_class {target_class!r} is not one of the model's classes: "
-            f"{', '.join(classes)}."
-        )
-    return attribution.Question(
-        None, None if target_class is None else classes.index(target_class)
-    )
+    asked = class_asked_about(spec, target_class)
+    return attribution.Question(None if spec.kind == CLASSIFIER else spec.target, asked)
 
 
 def _means(

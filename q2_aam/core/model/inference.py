@@ -9,12 +9,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from q2_aam.core.data import progress
 from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.options.config import DataConfig
 
 ASVS_AT_A_TIME = 64
 SAMPLES_AT_A_TIME = 32
+PREDICTING = "Predicting samples"
 
 
 @contextmanager
@@ -54,15 +56,16 @@ def encode_asvs(model: nn.Module, table: SampleTable, *, unseen: bool = False) -
     features = features[lengths[features].argsort(stable=True)]
     tokens = torch.from_numpy(table.tokens)
     encoded = torch.zeros(len(lengths), encoder.position.shape[1], device=device)
-    with evaluation_mode(model):
+    with evaluation_mode(model), progress.part("Encoding ASVs", len(features)) as done:
         for chunk in features.split(ASVS_AT_A_TIME):
             longest = int(lengths[chunk].max())
             encoded[chunk.to(device)] = encoder(tokens[chunk, :longest].to(device)).float()
+            done(len(chunk))
     return encoded
 
 
 def batches(
-    model: nn.Module, table: SampleTable, data: DataConfig
+    model: nn.Module, table: SampleTable, data: DataConfig, what: str
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Go through all samples of a table, with the embeddings of their ASVs.
 
@@ -72,6 +75,8 @@ def batches(
     table : SampleTable
     data : DataConfig
         How samples above the token limit are cut.
+    what : str
+        What is done with the samples, to show how far it is.
 
     Yields
     ------
@@ -82,9 +87,11 @@ def batches(
     """
     asvs = encode_asvs(model, table)
     plan = plan_batches(table.richness, SAMPLES_AT_A_TIME)
-    for batch in BatchDataset(table, plan, data):
-        batch = batch.to(asvs.device)
-        yield batch, asvs[batch.asvs]
+    with progress.part(what, table.n_samples) as done:
+        for batch in BatchDataset(table, plan, data):
+            batch = batch.to(asvs.device)
+            yield batch, asvs[batch.asvs]
+            done(len(batch))
 
 
 def embed(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
@@ -92,7 +99,7 @@ def embed(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
     with evaluation_mode(model):
         return _gather(
             (batch.rows, model(batch, asvs).embedding)
-            for batch, asvs in batches(model, table, data)
+            for batch, asvs in batches(model, table, data, "Embedding samples")
         )
 
 
@@ -103,7 +110,8 @@ def predict(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
     """
     with evaluation_mode(model):
         return _gather(
-            (batch.rows, model.predict(batch, asvs)) for batch, asvs in batches(model, table, data)
+            (batch.rows, model.predict(batch, asvs))
+            for batch, asvs in batches(model, table, data, PREDICTING)
         )
 
 
@@ -115,7 +123,7 @@ def predict_quantiles(model: nn.Module, table: SampleTable, data: DataConfig) ->
     with evaluation_mode(model):
         return _gather(
             (batch.rows, model.predict_quantiles(batch, asvs))
-            for batch, asvs in batches(model, table, data)
+            for batch, asvs in batches(model, table, data, PREDICTING)
         )
 
 

@@ -44,6 +44,8 @@ class TrainedModel:
         paths into the directory it came from, since nothing here reads them.
     versions : dict of str to str
         Packages that made it.
+    warnings : tuple of str
+        What its training warned of.
     """
 
     spec: ModelSpec
@@ -51,6 +53,7 @@ class TrainedModel:
     history: pd.DataFrame
     event_files: Mapping[str, bytes | Path] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=package_versions)
+    warnings: tuple[str, ...] = ()
 
 
 def encoder_of(model: TrainedModel) -> TrainedModel:

@@ -87,6 +87,12 @@ class DataConfig(Config):
         "they are. 0 keeps all reads.",
         low=0,
     )
+    shallow_samples: str = option(
+        "error",
+        "What to do if more than half of the samples have fewer reads than rarefy_depth: stop "
+        "(error), or leave these samples out of training (ignore).",
+        choices=("error", "ignore"),
+    )
     rarefy_each_epoch: bool = option(
         False, "Draw the reads of the training samples again in every epoch, as augmentation."
     )

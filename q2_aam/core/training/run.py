@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from q2_aam.core.data import progress
 from q2_aam.core.data.mini_batches import BatchDataset
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.model import inference
@@ -43,7 +44,8 @@ class Monitor:
         Directory of this run alone: TensorBoard's files and checkpoints appear there live, and
         the same call with the same arguments resumes from the last checkpoint.
     progress : bool
-        Show progress bars on the standard error stream.
+        Show on the standard error stream how far the run is: bars on a terminal, and a line for
+        each epoch.
     """
 
     run_dir: str | Path | None = None
@@ -58,6 +60,11 @@ def train(inputs: RunInput, monitor: Monitor) -> TrainedModel:
     ValueError
         If the run cannot begin or go on; the message says what to do.
     """
+    with progress.shown(monitor.progress):
+        return _train(inputs, monitor)
+
+
+def _train(inputs: RunInput, monitor: Monitor) -> TrainedModel:
     run, settings, kind = prepare(inputs), inputs.settings, inputs.kind
     spec = run.spec
     with (

@@ -29,6 +29,8 @@ from q2_aam.core.training.preparation.run_data import Pass, RunData
 
 log = logging.getLogger(__name__)
 
+FITTING = "Fitting kernel ridge regression and trees to %d samples."
+
 UNTRIED_WEIGHT = 0.75
 """Weight of the stored samples in a prediction where no validation samples can tell."""
 
@@ -113,10 +115,11 @@ def _stored_samples(
     training = _labelled(model, training, settings.data)
     seed, most = settings.training.random_seed, settings.fine_tuning.stored_samples
     if validation is None:
+        log.info(FITTING, training.table.n_samples)
         return fit_stored_samples(training, factors, blend=UNTRIED_WEIGHT, seed=seed), 0.0
     held = _labelled(model, validation, settings.data)
     by_network = inference.predict(model, held.table, settings.data).numpy()
-    log.info("Fitting kernel ridge regression and trees to %d samples.", training.table.n_samples)
+    log.info(FITTING, training.table.n_samples)
     by_ridge, by_trees, known = fit_stored_samples(
         training, factors, trees_of_each=TRIAL_TREES, seed=seed
     ).predict_separately(held)
@@ -124,13 +127,14 @@ def _stored_samples(
     by_stored = mix(by_ridge, by_trees, np.full(len(known), tree_share))
     blend = cautious_ensemble_weight(by_network, by_stored, known, held.target, factors)
     log.info(
-        "Ensemble weight of the stored samples: %.2f. Share of the trees in it: %.2f.",
-        blend,
-        tree_share,
-    )
+        "A prediction is a weighted mean: %.0f%% network, %.0f%% kernel ridge regression, "
+        "%.0f%% trees.",
+        100 * (1 - blend), 100 * blend * (1 - tree_share), 100 * blend * tree_share,
+    )  # fmt: skip
     together = training.and_also(held)
     moved = mix(by_network, by_stored, blend * known) - by_network
     together = together.take(_rows(together.table.n_samples, most, seed))
+    log.info(FITTING, together.table.n_samples)
     kept = fit_stored_samples(together, factors, tree_share=tree_share, blend=blend, seed=seed)
     return kept, moved
 

@@ -17,6 +17,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from q2_aam.core.data import progress
 from q2_aam.core.data.mini_batches import Batch
 from q2_aam.core.data.sample_table import SampleTable, stack
 from q2_aam.core.model.specification import StoredSamplesSpec
@@ -249,12 +250,7 @@ def fit_stored_samples(
     vocabulary, column = np.unique(table.tokens, axis=0, return_inverse=True)
     kept = Composition.of(table.counts, column.ravel(), len(vocabulary))
     both = kept, known.embeddings.astype(float)
-    scales = np.array([_median(distance) for distance in _distances(both, both)])
-    similarities = mean_similarity(both, both, scales)
-    if class_factors is None:
-        fitted = regression.fit_numbers(similarities, known.target.astype(float), known.groups)
-    else:
-        fitted = regression.fit_classes(similarities, known.target, class_factors, known.groups)
+    scales, fitted = _fit_ridge(both, known, class_factors)
     trees = grow(
         kept.roots, known.target, classes=class_factors is not None,
         trees_of_each=trees_of_each, seed=seed, threads=torch.get_num_threads(),
@@ -286,6 +282,27 @@ def fit_stored_samples(
     for name, array in content.items():
         getattr(module, name).copy_(torch.from_numpy(np.ascontiguousarray(array)))
     return module
+
+
+def _fit_ridge(
+    both, known: LabelledSamples, class_factors
+) -> tuple[np.ndarray, regression.Regression]:
+    """Compare samples with each other, and fit the regression; return the scales too."""
+    with progress.part("Fitting kernel ridge regression", N_SCALES + 2) as done:
+        scales = []
+        for distance in _distances(both, both):
+            scales.append(_median(distance))
+            done(1)
+        similarities = mean_similarity(both, both, np.array(scales))
+        done(1)
+        if class_factors is None:
+            fitted = regression.fit_numbers(similarities, known.target.astype(float), known.groups)
+        else:
+            fitted = regression.fit_classes(
+                similarities, known.target, class_factors, known.groups
+            )
+        done(1)
+    return np.array(scales), fitted
 
 
 def _median(distances: np.ndarray) -> float:

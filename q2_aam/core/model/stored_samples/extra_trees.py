@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from q2_aam.core.data import progress
+
 POWERS = (2.0, 0.5)
 """What trees are grown on, as powers of square roots of relative abundances."""
 
@@ -154,9 +156,13 @@ def grow(
         "n_jobs": threads,
     }
     parts = []
-    for power in POWERS:
-        forest = _forest(seen**power, target, classes, trees_of_each, seed, options)
-        parts += [_nodes(tree, numbers, power) for tree, numbers in forest]
+    with progress.part("Growing trees", len(POWERS) * trees_of_each) as done:
+        for power in POWERS:
+            for tree, numbers in _forest(
+                seen**power, target, classes, trees_of_each, seed, options
+            ):
+                parts.append(_nodes(tree, numbers, power))
+                done(1)
     feature, threshold, skip, value = (
         np.concatenate(arrays) for arrays in zip(*parts, strict=True)
     )

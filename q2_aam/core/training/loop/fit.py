@@ -26,11 +26,11 @@ from q2_aam.core.training.loop.callbacks import (
     History,
     HyperParameters,
     Patience,
-    ProgressBar,
 )
 from q2_aam.core.training.loop.checkpoints import Checkpoints, SafeCheckpointIO
 from q2_aam.core.training.loop.lightning_module import DataModule, TrainingModule
 from q2_aam.core.training.loop.optimizer import Plateau
+from q2_aam.core.training.loop.progress_bar import ProgressBar
 from q2_aam.core.training.loop.resume import Interruption
 from q2_aam.core.training.objective.validation_metrics import monitored
 
@@ -85,7 +85,7 @@ def fit(
     bar_name : str, optional
         Short name of the target loss in the progress bar: RL or CL.
     progress : bool
-        Show progress bars on the standard error stream.
+        Show on the standard error stream how far the run is.
 
     Returns
     -------
@@ -119,8 +119,8 @@ def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
     if validated:
         callbacks.append(_early_stopping(settings))
     if progress:
-        callbacks.append(ProgressBar(bar_name))
-    trainer = _trainer(settings, run_dir, callbacks, progress, validated)
+        callbacks.append(ProgressBar(history, settings.best_metric, bar_name))
+    trainer = _trainer(settings, run_dir, callbacks, validated)
     before = run_dir / LAST if (run_dir / LAST).exists() else None
     if before is not None:
         log.info("Resuming the run in %s where it stopped.", run_dir)
@@ -135,7 +135,7 @@ def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
     return FitResult(history.frame(), events)
 
 
-def _trainer(settings, run_dir, callbacks, progress, validated) -> L.Trainer:
+def _trainer(settings, run_dir, callbacks, validated) -> L.Trainer:
     config = settings.training
     prepare_allocator(config)
     device = choose_device(config.device)
@@ -152,7 +152,7 @@ def _trainer(settings, run_dir, callbacks, progress, validated) -> L.Trainer:
         limit_val_batches=1.0 if validated else 0,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
-        enable_progress_bar=progress,
+        enable_progress_bar=False,  # ours is none that Lightning knows
         enable_model_summary=False,
         log_every_n_steps=1,
     )

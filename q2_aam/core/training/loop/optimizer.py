@@ -60,10 +60,11 @@ def make_scheduler(optimizer, config: TrainConfig, total_steps: int) -> dict:
     rising = 0
     if config.scheduler == "warmup_cosine":
         rising = warmup_steps(config, total_steps)
-        if rising < config.warmup_steps:
+        if rising < config.warmup_steps != TrainConfig().warmup_steps:
             log.info(
-                "The learning rate rises for %d steps instead of %d, a tenth of this run's %d.",
-                rising, config.warmup_steps, total_steps,
+                "warmup_steps is %d, but the learning rate rises for %d steps only: a tenth of "
+                "the %d steps of this run.",
+                config.warmup_steps, rising, total_steps,
             )  # fmt: skip
 
     def factor(step: int) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from q2_aam.core.data import messages
 from q2_aam.core.data.temporary_files import NO_ROOM, READ_ONLY
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,10 @@ def run_directory(root: str | Path | None, action: str, digest: str) -> Iterator
             if error.errno not in NO_ROOM | READ_ONLY:
                 raise
             raise ValueError(_cannot_write(error, place)) from error
-        except SystemExit as stop:  # how Lightning answers SIGTERM and Ctrl-C
+        except (SystemExit, KeyboardInterrupt) as stop:
             message = f"The run was stopped before its end. {_how_to_go_on(place)}"
-            if isinstance(stop.__context__, KeyboardInterrupt):
+            # In the loop, Lightning turns both SIGTERM and Ctrl-C into SystemExit.
+            if KeyboardInterrupt in (type(stop), type(stop.__context__)):
                 log.warning(message)
                 raise KeyboardInterrupt(message) from stop
             raise ValueError(message) from stop
@@ -178,6 +180,7 @@ def _tell_of_unfinished(place: Path, action: str) -> None:
             "from the beginning in %s.",
             run,
             place,
+            extra=messages.PASSING,
         )
 
 

@@ -121,6 +121,7 @@ def prepare_phylogeny(inputs: RunInput, samples: Samples) -> PhylogeneticTargets
     """
     tree, settings = inputs.phylogeny, inputs.settings
     config, fixed, held = settings.unifrac, samples.fixed, samples.held
+    log.info("Reading the phylogeny of %d ASVs.", len(fixed.feature_ids))
     branches = BranchTable.from_newick(tree, fixed.feature_ids, prune=config.prune_tree)
     comparison, references, against = PairComparison(), None, None
     if config.metric == "faith_pd":

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import warn_if_few
 from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
@@ -62,7 +63,8 @@ def prepare(inputs: RunInput) -> PreparedRun:
     """
     samples = prepare_samples(inputs)
     values = None if inputs.values is None else inputs.values[list(samples.fixed.sample_ids)]
-    warn_if_few(samples.fixed.n_samples, values if inputs.kind == CLASSIFIER else None)
+    used = samples.sample_ids
+    warn_if_few(len(used), inputs.values[used] if inputs.kind == CLASSIFIER else None)
     target = target_of(inputs, values)
     phylogenetic = None
     if _learns_phylogeny(inputs):
@@ -91,7 +93,10 @@ def _learns_phylogeny(inputs: RunInput) -> bool:
     if inputs.phylogeny is None or inputs.kind == ENCODER:
         return inputs.phylogeny is not None
     if inputs.settings.fine_tuning.freeze_base:
-        log.info("freeze_base keeps the encoder as it is, so it learns nothing of the phylogeny.")
+        # A pipeline takes the phylogeny for pre-training, so there all is well.
+        level = logging.WARNING if messages.whole() is None else logging.INFO
+        said = "freeze_base keeps the encoder as it is, so it learns nothing of the phylogeny."
+        log.log(level, said)
         return False
     return inputs.settings.training.penalty > 0
 

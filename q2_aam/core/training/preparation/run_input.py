@@ -1,17 +1,16 @@
 """What a run is made from, read and checked once, and handed down whole."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from q2_aam.core.data.sample_table import SampleTable
-from q2_aam.core.model.specification import FINE_TUNING, ModelSpec
+from q2_aam.core.model.specification import ModelSpec
 from q2_aam.core.model.trained_model import TrainedModel
-from q2_aam.core.options.config import ModelConfig, Settings
-from q2_aam.core.options.option import OptionError
+from q2_aam.core.options.config import Settings
 from q2_aam.core.training.preparation.fingerprint import fingerprint
 
 
@@ -77,35 +76,3 @@ class RunInput:
             *(weight.numpy() for _, weight in sorted(weights.items())),
             *([] if self.groups is None else [list(self.groups.items())]),
         )
-
-
-def settings_of(kind: str, options: dict, encoder: TrainedModel | None = None) -> Settings:
-    """Check the options of a run; the architecture of a given encoder stands.
-
-    Raises
-    ------
-    OptionError
-        With everything that is wrong, options that contradict the encoder included.
-    """
-    problems = list(_contradictions_of_encoder(options, encoder))
-    try:
-        settings = Settings.from_options(options, FINE_TUNING.get(kind))
-    except OptionError as error:
-        raise OptionError(error.problems + problems) from None
-    if problems:
-        raise OptionError(problems)
-    if encoder is None:
-        return settings
-    return replace(settings, model=replace(encoder.spec.model, dropout=settings.model.dropout))
-
-
-def _contradictions_of_encoder(options, encoder: TrainedModel | None):
-    if encoder is None:
-        if options.get("freeze_base") is True:
-            yield "freeze_base keeps an encoder as it is, so an encoder must be given"
-        return
-    given, default = encoder.spec.model, ModelConfig()
-    for name in ("embedding_dim", "attention_heads", "attention_layers", "max_bp", "patch_size"):
-        mine, its = options.get(name, getattr(default, name)), getattr(given, name)
-        if mine not in (getattr(default, name), its):
-            yield f"{name} is {mine}, but the encoder's is {its}: leave it out"

@@ -1,51 +1,12 @@
-"""The progress bar as users see it, and what the other callbacks write and remember."""
+"""What the callbacks write and remember."""
 
-import re
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from q2_aam.core import api
 from q2_aam.core.training.loop import callbacks
-from q2_aam.core.training.loop.callbacks import Histograms, History, Patience, ProgressBar
-
-IN_BAR = {
-    "pretrain": ["TL", "UL", "NL", "NA", "LR", "samples/s", "left"],
-    "train_regressor": ["TL", "RL", "UL", "NL", "NA", "LR", "samples/s", "left"],
-    "train_classifier": ["TL", "CL", "UL", "NL", "NA", "LR", "samples/s", "left"],
-}
-
-
-@pytest.fixture
-def bars(simulated, tree_path, quick, capsys):
-    """Return what trains with progress bars, and gives back the last one of each epoch."""
-
-    def of(action):
-        monitor, options = api.Monitor(progress=True), {**quick, "batch_size": 8}
-        if action == "pretrain":
-            api.pretrain(simulated.table, tree_path, monitor=monitor, **options)
-        else:
-            column = simulated.metadata["age" if action == "train_regressor" else "site"]
-            train = getattr(api, action)
-            train(simulated.table, column, phylogeny=tree_path, monitor=monitor, **options)
-        out, err = capsys.readouterr()
-        assert out == ""
-        lines = re.split(r"[\r\n]+", err)
-        return [[s for s in lines if s.startswith(f"Epoch {e}: 100%")][-1] for e in (0, 1)]
-
-    return of
-
-
-@pytest.mark.parametrize("action", IN_BAR)
-def test_progress_bar_shows_short_names_on_stderr(bars, action):
-    for bar in bars(action):
-        shown = bar[bar.index("[") :]
-        assert re.findall(r"([A-Za-z/]+)=", shown) == IN_BAR[action]
-        assert "5/5" in bar
-        assert re.match(r"\[\d\d:\d\d<00:00, TL=\d+\.\d{3}", shown)
-        assert re.search(r"LR=\d\.\de[+-]\d\d, samples/s=[\d.e+]+, left=\d\d:\d\d", shown)
-        assert "it/s" not in bar
+from q2_aam.core.training.loop.callbacks import Histograms, History, Patience
 
 
 class Timed:
@@ -63,54 +24,6 @@ def clock(monkeypatch):
     timed = Timed()
     monkeypatch.setattr(callbacks, "time", timed)
     return timed
-
-
-def trainer_of(epoch, sizes, epochs, lr=0.25):
-    """Return what a callback asks of a trainer."""
-    plan = [range(n) for n in sizes]
-    return SimpleNamespace(
-        current_epoch=epoch, max_epochs=epochs, is_global_zero=True,
-        train_dataloader=SimpleNamespace(dataset=SimpleNamespace(plan=plan)),
-        num_training_batches=len(plan), max_steps=-1,
-        optimizers=[SimpleNamespace(param_groups=[{"lr": lr}])],
-    )  # fmt: skip
-
-
-def test_progress_bar_tells_speed_and_time_left(clock, capsys):
-    """An epoch of 30 samples in 10 s, of which 5 s are validation; it was taken up at epoch 2."""
-    bar, module = ProgressBar(None), SimpleNamespace(latest={})
-    trainer = trainer_of(2, [10, 20], epochs=12)
-    bar.setup(trainer, module, "fit")
-    bar.on_train_start(trainer, module)
-    bar.on_train_epoch_start(trainer, module)
-    clock.now += 1
-    bar.on_train_batch_end(trainer, module, None, None, 0)
-    shown = bar.get_metrics(trainer, module)
-    assert shown["samples/s"] == "10"
-    clock.now += 4
-    bar.on_train_batch_end(trainer, module, None, None, 1)
-    assert bar.get_metrics(trainer, module)["samples/s"] == "6"
-    clock.now += 5
-    trainer.current_epoch = 3
-    bar.on_train_epoch_start(trainer, module)
-    clock.now += 2
-    bar.on_train_batch_end(trainer, module, None, None, 0)
-    shown = bar.get_metrics(trainer, module)
-    assert shown["samples/s"] == "5"
-    # 12 s for one and a half epochs, and eight and a half to come
-    assert shown["left"] == "01:08"
-    assert shown["LR"] == "2.5e-01"
-
-
-def test_progress_bar_before_the_first_batch_has_no_speed(clock):
-    shown = ProgressBar("RL").get_metrics(trainer_of(0, [5], 1), SimpleNamespace(latest={}))
-    assert shown == {"LR": "2.5e-01"}
-
-
-def test_progress_bar_leaves_out_losses_that_there_are_not(clock):
-    latest = {"train/total_loss": torch.tensor(1.5), "train/nuc_accuracy": torch.tensor(0.25)}
-    shown = ProgressBar("RL").get_metrics(trainer_of(0, [5], 1), SimpleNamespace(latest=latest))
-    assert shown == {"TL": "1.500", "NA": "0.250", "LR": "2.5e-01"}
 
 
 class Writer:

@@ -58,6 +58,43 @@ def test_prepare_samples_leaves_shallow_samples_out_and_names_them(simulated, ca
     assert "sample03, sample40" in caplog.text
 
 
+def test_most_samples_are_left_out_only_if_asked_for(simulated, caplog):
+    def thin(values, name, _):
+        return values if name in names[:20] else values // 10
+
+    names = list(simulated.table.ids())
+    thinned = sample_table(simulated.table.transform(thin, inplace=False), None, 150)
+    said = (
+        r"Rarefaction to 100 reads would leave out 28 of 48 .* more than half, such as 'sample21'"
+    )
+    with pytest.raises(ValueError, match=said):
+        prepare_samples(inputs_of(thinned))
+    samples = prepare_samples(inputs_of(thinned, shallow_samples="ignore"))
+    assert sorted(samples.sample_ids) == names[:20]
+    assert "28 of 48 samples have fewer than 100 reads and are left out" in caplog.text
+
+
+def test_prepare_samples_says_what_left_the_others_out(table):
+    few = table.take([0, 1, 2, 3])
+    depth = int(np.sort(few.depths)[2])
+    said = (
+        rf"Only 2 of 4 samples can be used.*: 2 have fewer than {depth} reads \(rarefy_depth\), "
+    )
+    with pytest.raises(ValueError, match=said + r"and --p-rarefy-depth \d+ would keep 4"):
+        prepare_samples(inputs_of(few, rarefy_depth=depth))
+
+
+def test_prepare_samples_warns_of_samples_that_are_read_in_part(table, caplog):
+    richness = prepare_samples(inputs_of(table, test_size=0.0)).fixed.richness
+    assert not caplog.messages
+    limit = int(np.sort(richness)[-3])
+    prepare_samples(inputs_of(table, token_limit=limit))
+    n = int((richness > limit).sum())
+    said = f"{n} of 48 samples have more than {limit} ASVs (token_limit), such as 'sample"
+    assert said in caplog.text
+    assert f"with {richness.max()}, and the model does not read all" in caplog.text
+
+
 def test_prepare_samples_divides_classes_in_proportion(table):
     classes = pd.Series(["a"] * 30 + ["b"] * 10 + ["c"] * 8, index=table.sample_ids)
     samples = prepare_samples(inputs_of(table, classes, test_size=0.5))

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from q2_aam.core.data.grouped_split import hold_out_groups
+from q2_aam.core.data.splits.grouped_split import hold_out_groups
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from q2_aam.core.data.grouped_split import deal_groups, hold_out_groups, with_groups
-from q2_aam.core.data.validation_split import divide, split
+from q2_aam.core.data.splits.grouped_split import deal_groups, hold_out_groups, with_groups
+from q2_aam.core.data.splits.validation_split import divide, split
 
 GROUPS = st.lists(st.integers(0, 12), min_size=3, max_size=60)
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from q2_aam.core.data.validation_split import split
+from q2_aam.core.data.splits.validation_split import split
 
 
 @settings(deadline=None)

@@ -1,0 +1,1 @@
+"""Which samples are held back: by chance, and in whole groups."""
