@@ -55,21 +55,23 @@ def known_shares(vocabulary: Vocabulary, samples: SampleTable) -> np.ndarray:
 
 
 def warn_of_unknown_reads(vocabulary: Vocabulary, samples: SampleTable) -> None:
-    """Warn if few reads of many samples are known, and name the likely cause.
+    """Say what share of the reads is known; warn if it is low in many samples, and say why.
 
     The parameters are those of `known_shares`.
     """
     samples = samples.observed()
     shares = known_shares(vocabulary, samples)
+    known = 100 * np.average(shares, weights=samples.depths)
     few = np.flatnonzero(shares < FEW_KNOWN)
     if len(few) <= MANY_SAMPLES * len(shares):
+        log.info("%.0f%% of the reads are near to an ASV of the stored training samples.", known)
         return
     worst = few[shares[few].argmin()]
     log.warning(
         "%.0f%% of the reads are near to an ASV of the stored training samples. In %d of %d "
         "samples it is less than %.0f%% (such as '%s' with %.0f%%), so predictions may be poor. "
         "%s qiime aam known-reads gives the share of each sample.",
-        100 * np.average(shares, weights=samples.depths),
+        known,
         len(few),
         len(shares),
         100 * FEW_KNOWN,
