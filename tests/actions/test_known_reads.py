@@ -94,27 +94,9 @@ READS = {
     "deletion-cut-at-one-length": lambda name: name[:30] + name[31:101],
     "two-deletions-cut": lambda name: name[:30] + name[31:60] + name[61:102],
     "insertion-cut": lambda name: name[:30] + "A" + name[30:99],
+    "begins-later": lambda name: name[2:102],
     "insertion-of-three": lambda name: name[:30] + "GAT" + name[30:100],
 }
-
-
-SHIFTS = {
-    "later": (lambda name: name[2:102], "begin 2 nucleotides after the beginning of the training"),
-    "earlier": (lambda name: random_read(name)[:3] + name[:97], "begin 3 nucleotides before the"),
-}
-
-
-@pytest.mark.parametrize("kind", SHIFTS)
-def test_reads_that_are_known_but_begin_elsewhere_are_warned_of(
-    kind, simulation, regressor, caplog
-):
-    change, warning = SHIFTS[kind]
-    given = changed_reads(simulation.table, change)
-    assert known(given, regressor).min() > 0.9
-    caplog.set_level(logging.WARNING)
-    predict(given, regressor)
-    assert f"Most reads {warning}" in caplog.text
-    assert WARNING not in caplog.text
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +110,10 @@ def test_reads_that_are_nearly_the_same_are_known(kind, simulation, regressor, p
     given = changed_reads(simulation.table, READS[kind])
     shares = known(given, regressor)
     assert list(shares.index) == list(simulation.table.ids())
-    assert (shares == 1).all()
+    assert shares.min() > 0.98
     again = predict(given, regressor).view(pd.Series)
-    assert np.corrcoef(again, predicted)[0, 1] > 0.9
+    assert np.corrcoef(again, predicted)[0, 1] > 0.97
     assert WARNING not in caplog.text
-    assert "Most reads begin" not in caplog.text
 
 
 CAUSES = {

@@ -6,7 +6,7 @@ Shapes: N samples, F features, U of these that are looked at, L nucleotides.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,23 +55,23 @@ def known_shares(vocabulary: Vocabulary, samples: SampleTable) -> np.ndarray:
 
 
 def warn_of_unknown_reads(vocabulary: Vocabulary, samples: SampleTable) -> None:
-    """Warn if few reads of many samples are known, and name the likely cause.
+    """Say what share of the reads is known; warn if it is low in many samples, and say why.
 
-    Reads that are known, but begin at another place, are warned of too. The parameters are those
-    of `known_shares`.
+    The parameters are those of `known_shares`.
     """
     samples = samples.observed()
     shares = known_shares(vocabulary, samples)
+    known = 100 * np.average(shares, weights=samples.depths)
     few = np.flatnonzero(shares < FEW_KNOWN)
     if len(few) <= MANY_SAMPLES * len(shares):
-        _warn_of_shift(vocabulary, samples)
+        log.info("%.0f%% of the reads are near to an ASV of the stored training samples.", known)
         return
     worst = few[shares[few].argmin()]
     log.warning(
         "%.0f%% of the reads are near to an ASV of the stored training samples. In %d of %d "
         "samples it is less than %.0f%% (such as '%s' with %.0f%%), so predictions may be poor. "
         "%s qiime aam known-reads gives the share of each sample.",
-        100 * np.average(shares, weights=samples.depths),
+        known,
         len(few),
         len(shares),
         100 * FEW_KNOWN,
@@ -81,22 +81,22 @@ def warn_of_unknown_reads(vocabulary: Vocabulary, samples: SampleTable) -> None:
     )
 
 
-def _warn_of_shift(vocabulary: Vocabulary, samples: SampleTable) -> None:
-    tokens, reads = _most_abundant(samples, np.ones(len(samples.feature_ids), dtype=bool))
-    aligned = vocabulary.compare(tokens)[1] < LEAST_IDENTITY
-    if reads[aligned].sum() <= reads.sum() / 2:
-        return
-    fit = _Fit.of(tokens, vocabulary.gapped)
-    shifted = aligned & fit.fits & (fit.shift != 0)
-    if reads[shifted].sum() > reads.sum() / 2:
-        n = _middle(fit.shift[shifted])
-        log.warning(
-            "Most reads begin %d nucleotides %s the training reads. They are compared with the "
-            "stored training samples all the same, but the network reads each nucleotide at its "
-            "place, so predictions may be worse: trim both in the same way.",
-            abs(n),
-            "before" if n < 0 else "after the beginning of",
-        )
+def in_frame(vocabulary: Vocabulary, samples: SampleTable) -> SampleTable:
+    """Replace ASVs that are known, but only if they are aligned, by those that they are near to.
+
+    The network reads nucleotides at their places, and an insertion or deletion moves them.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+    samples : SampleTable
+
+    Returns
+    -------
+    SampleTable
+        With other tokens; features keep their names.
+    """
+    return replace(samples, tokens=vocabulary.in_frame(samples.tokens))
 
 
 def _most_abundant(samples: SampleTable, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

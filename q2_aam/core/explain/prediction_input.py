@@ -9,7 +9,7 @@ import torch
 from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import SampleTable, sample_table, warn_of_other_lengths
 from q2_aam.core.data.sequences import Sequences
-from q2_aam.core.explain.known_reads import known_shares, warn_of_unknown_reads
+from q2_aam.core.explain.known_reads import in_frame, known_shares, warn_of_unknown_reads
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import ENCODER
 from q2_aam.core.model.trained_model import TrainedModel
@@ -37,11 +37,13 @@ def prediction_input(
 ) -> tuple[SampleTable, torch.nn.Module]:
     """Return `samples_for` and `module_of`, and warn of reads that the model does not know.
 
-    Only a model that stores samples tells which reads it has learnt.
+    Only a model that stores samples tells which reads it has learnt. For such a model, ASVs
+    that are near to stored ones but for insertions and deletions are read as these.
     """
     samples, module = samples_for(model, table, sequences), module_of(model, device)
     if model.spec.neighbours is not None:
         warn_of_unknown_reads(module.neighbours.known_asvs, samples)
+        samples = in_frame(module.neighbours.known_asvs, samples)
     return samples, module
 
 

@@ -59,3 +59,14 @@ def test_composition_mixes_the_bases_of_ambiguous_codes():
     assert not rows[nucleotides.PAD].any()
     purine = rows[nucleotides.encode("R", 1)[0]]
     assert purine.tolist() == [0.5, 0, 0.5, 0, 0]
+
+
+def test_reverse_complement_reads_the_other_strand():
+    both = {"ACGTN": "NACGT", "AAG": "CTT", "RYSWKMBDHVN": "NBDHVKMWSRY", "": ""}
+    rows, expected = (np.zeros((len(both), 12), dtype=np.uint8) for _ in range(2))
+    for i, (forward, backward) in enumerate(both.items()):
+        for array, text in ((rows, forward), (expected, backward)):
+            if text:
+                array[i, : len(text)] = nucleotides.encode(text, 12)
+    np.testing.assert_array_equal(nucleotides.reverse_complement(rows), expected)
+    np.testing.assert_array_equal(nucleotides.reverse_complement(expected), rows)

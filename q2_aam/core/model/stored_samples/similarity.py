@@ -36,6 +36,7 @@ class Vocabulary:
         self.tokens = tokens
         self._number = {_key(row): i for i, row in enumerate(tokens)}
         self._found: dict[bytes, int] = {}
+        self._aligned: set[bytes] = set()
         self._bases: np.ndarray | None = None
 
     @cached_property
@@ -68,12 +69,35 @@ class Vocabulary:
             found.update((keys[i], number) for i, number in zip(rows, nearest, strict=True))
         return np.array([known.get(key, found.get(key)) for key in keys], dtype=np.int64)
 
+    def in_frame(self, tokens: np.ndarray) -> np.ndarray:
+        """Replace sequences that are known only if they are aligned by the ASVs they stand for.
+
+        Parameters
+        ----------
+        tokens : ndarray of shape (U, L'), uint8
+
+        Returns
+        -------
+        ndarray of shape (U, L''), uint8
+            As wide as the longest.
+        """
+        number = self.find(tokens)
+        moved = np.array([_key(row) in self._aligned for row in tokens], dtype=bool)
+        longest = int(_lengths(self.tokens[number[moved]]).max(initial=tokens.shape[1]))
+        replaced = np.zeros((len(tokens), longest), dtype=np.uint8)
+        replaced[:, : tokens.shape[1]] = tokens
+        width = min(longest, self.tokens.shape[1])
+        replaced[moved] = 0
+        replaced[moved, :width] = self.tokens[number[moved], :width]
+        return replaced
+
     def _nearest(self, tokens: np.ndarray) -> np.ndarray:
         best, identity = self.compare(tokens)
         best[identity < LEAST_IDENTITY] = -1
         far = np.flatnonzero(best < 0)
         if len(far):
             best[far] = self.gapped.find(tokens[far])
+            self._aligned |= {_key(tokens[i]) for i in far[best[far] >= 0]}
         return best
 
     def compare(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -149,3 +149,32 @@ def test_an_unknown_asv_is_searched_once(monkeypatch):
         assert vocabulary.find(asked).tolist() == [1, 2, -1]
     assert vocabulary.find(tokens[6:8]).tolist() == [-1, -1]
     assert searched == [2, 2]
+
+
+def test_in_frame_replaces_what_is_known_only_if_it_is_aligned():
+    vocabulary = Vocabulary(tokens_of(*KNOWN))
+    exact, near, unknown = KNOWN[1], changed(KNOWN[2], 40), random_sequence(90)
+    deleted, longer = KNOWN[3][:40] + KNOWN[3][41:], KNOWN[4][:40] + "GA" + KNOWN[4][40:]
+    asked = tokens_of(exact, near, unknown, deleted, longer)
+    expected = tokens_of(exact, near, unknown, KNOWN[3], KNOWN[4])
+    replaced = vocabulary.in_frame(asked)
+    assert replaced.shape == (5, 102)
+    np.testing.assert_array_equal(replaced[:, :100], expected)
+    assert not replaced[:, 100:].any()
+    narrow = vocabulary.in_frame(tokens_of(deleted))
+    np.testing.assert_array_equal(narrow, tokens_of(KNOWN[3]))
+    np.testing.assert_array_equal(vocabulary.in_frame(asked[:2]), asked[:2])
+
+
+def test_find_knows_reads_of_variable_length():
+    known = [random_sequence(n) for n in (180, 250, 251, 330, 420)]
+    vocabulary = Vocabulary(tokens_of(*known))
+    asked = [
+        known[0][:90] + known[0][93:],
+        known[1][:60] + "ACGTA" + known[1][60:200] + known[1][201:],
+        known[2][:1] + known[2][2:],
+        changed(known[3], 5, 70)[:200] + "TTT" + known[3][200:],
+        known[4][:100] + known[4][112:],
+        known[4][:100] + known[4][113:],
+    ]
+    assert vocabulary.find(tokens_of(*asked)).tolist() == [0, 1, 2, 3, 4, -1]
