@@ -74,7 +74,7 @@ UNTRAINABLE = {
     "shallow": (
         "xyxyxyxyxyxy",
         {"depths": [100] * 4 + [100, 9, 9, 9] + [9, 100, 9, 9]},
-        r"Only 2 of 8",
+        r"leave out 6 of 8 samples",
     ),
     "lost-class": (
         "xyxyxxxyxxxy",

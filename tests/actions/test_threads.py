@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+from types import SimpleNamespace
 
 import biom
 import numpy as np
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_info
 from q2_aam.actions import explain, methods
 from q2_aam.actions.threads import slots, within_slots
 from q2_aam.core import api
+from q2_aam.core.model.specification import CLASSIFIER
 
 
 @pytest.fixture
@@ -112,6 +114,12 @@ def test_actions_work_within_the_slots(action, four_threads, monkeypatch):
     def work(*arguments, **options):
         raise Reached(torch.get_num_threads())
 
+    spec = SimpleNamespace(kind=CLASSIFIER, target=SimpleNamespace(column="site", classes="xy"))
+    for name in ("saved", "load_model"):
+        for module in (methods, explain):
+            monkeypatch.setattr(module, name, lambda _: SimpleNamespace(spec=spec))
+    monkeypatch.setattr(methods, "check_quantiles", lambda _: None)
+    monkeypatch.setattr(methods, "check_options", lambda *_: None)
     monkeypatch.setattr(api, WORK[action], work)
     monkeypatch.setenv("GALAXY_SLOTS", "3")
     with pytest.raises(Reached, match=r"^3$"):
