@@ -55,12 +55,13 @@ def check_at_start(
     Raises
     ------
     ValueError
-        If the table, sequences or phylogeny cannot be read.
+        If the table, sequences or phylogeny cannot be read, or results could not hold a sample id.
     """
     from q2_aam.core.data.sample_table import sample_table
     from q2_aam.core.training.preparation.feasibility import check_parts
     from q2_aam.core.training.preparation.run_input import RunInput
 
+    _check_ids(parts.index)
     # The views must live as long as their files are read.
     sequences = None if given.sequences is None else given.sequences.view(DNAFASTAFormat)
     tree = None if given.phylogeny is None else given.phylogeny.view(NewickFormat)
@@ -70,3 +71,13 @@ def check_at_start(
     values = values.astype(str if model == CLASSIFIER else float)
     inputs = RunInput(model, settings, samples, values, tree and str(tree), groups=given.groups)
     return check_parts(inputs, parts, held_out)
+
+
+def _check_ids(sample_ids: pd.Index) -> None:
+    """Refuse ids that would break the lines of results, which are tables of text."""
+    wrong = [name for name in sample_ids if any(ord(c) < 32 or ord(c) == 127 for c in name)]
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} sample ids have a control character such as a tab or a line break, for "
+            f"example {wrong[0]!r}; rename these samples in the table and in the metadata."
+        )

@@ -86,6 +86,16 @@ def extent_scale(rows: Records, *fields: str) -> alt.Scale:
     return alt.Scale(zero=False, domain=[values[0] - room, values[0] + room])
 
 
+def whole_ticks(first: int, last: int, most: int = 10) -> alt.Axis:
+    """Return an axis that marks whole numbers only, each once.
+
+    Vega marks fractions in spite of a least step of 1, and then writes some numbers twice.
+    """
+    steps = (base * 10**power for power in range(16) for base in (1, 2, 5))
+    step = next(step for step in steps if last - first <= step * most)
+    return alt.Axis(format="d", values=list(range(first, last + 1, step)))
+
+
 def shade_scale(names: Sequence[str]) -> alt.Scale:
     """Return a scale of one colour a name."""
     return alt.Scale(domain=list(names), range=colours_of(names))
@@ -176,11 +186,12 @@ def residuals(points: Records, groups: Sequence[str], column: str) -> dict[str, 
 
 def histogram(rows: Records, x_title: str, y_title: str = "Samples") -> dict[str, Any]:
     """Draw how many samples there are in each range: records of ``least``, ``most``, ``n``."""
+    highest = int(max((row["n"] for row in rows), default=0))
     chart = alt.Chart(data_named("rows")).mark_bar(aria=False, color=BLUE, stroke="white")
     chart = chart.encode(
         x=alt.X("least:Q", bin="binned", title=x_title),
         x2="most:Q",
-        y=alt.Y("n:Q", title=y_title, axis=alt.Axis(tickMinStep=1, format="d")),
+        y=alt.Y("n:Q", title=y_title, axis=whole_ticks(0, highest)),
         tooltip=[
             alt.Tooltip("least:Q", title="From", format=".4~g"),
             alt.Tooltip("most:Q", title="to", format=".4~g"),

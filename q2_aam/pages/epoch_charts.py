@@ -13,11 +13,11 @@ from q2_aam.pages.charts import (
     finish,
     form_scale,
     shade_scale,
+    whole_ticks,
 )
 from q2_aam.pages.legend import DASHES, SERIES
 
 MARKED_EPOCHS = 40
-EPOCH_TICKS = 10
 
 
 def course(rows: Records, models: Sequence[str], y_title: str) -> dict[str, Any]:
@@ -92,10 +92,9 @@ def learning_rate(rows: Records, models: Sequence[str]) -> dict[str, Any]:
 def _epoch_axis(field: str, epochs: Collection[float]) -> alt.X:
     """Return an axis of whole epochs, each marked once, with half an epoch of room at its ends."""
     first, last = (int(f(epochs)) for f in (min, max)) if epochs else (0, 0)
-    ticks = list(range(first, last + 1, 1 + (last - first) // EPOCH_TICKS))
     return alt.X(
         field,
         title="Epoch",
-        axis=alt.Axis(format="d", values=ticks),
+        axis=whole_ticks(first, last),
         scale=alt.Scale(domain=[first - 0.5, last + 0.5], nice=False),
     )

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 
 import pandas as pd
-import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
 MISSING_WORDS = frozenset(
@@ -17,6 +16,12 @@ MISSING_WORDS = frozenset(
      "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
 )  # fmt: skip
 """Words that any version of pandas reads as a missing value; 'None' is one since version 2."""
+
+ID_HEADERS = frozenset(
+    ("id", "sampleid", "sample id", "sample-id", "featureid", "feature id", "feature-id")
+)
+EXACT_ID_HEADERS = frozenset(("#SampleID", "#Sample ID", "#OTUID", "#OTU ID", "sample_name"))
+"""Names of the column of ids in QIIME 2's metadata, which no other column may have."""
 
 SHOWN = 3
 
@@ -78,7 +83,9 @@ def check_class_names(column: str, classes: Iterable[str]) -> None:
 def _read_otherwise(names: list[str]) -> dict[str, str]:
     """Return as what each name is read that does not come back as it is."""
     found = {name: "a missing value" for name in names if name in MISSING_WORDS}
-    found |= {name: "the name of the column of ids" for name in names if _is_reserved(name)}
+    found |= {name: "text without the spaces" for name in names if name != name.strip()}
+    others = [name for name in names if name not in found]
+    found |= {name: "the name of the column of ids" for name in others if _is_reserved(name)}
     values = pd.to_numeric(pd.Series(names, dtype=object), errors="coerce")
     numbers = {
         name: value
@@ -87,22 +94,20 @@ def _read_otherwise(names: list[str]) -> dict[str, str]:
     }
     if not numbers:
         return found
-    # A column of results may hold one of them or all: with a fraction, all become fractions.
     together = pd.to_numeric(pd.Series(list(numbers), dtype=object))
     for name, value in zip(numbers, together, strict=True):
-        alone = pd.to_numeric(pd.Series([name], dtype=object)).iloc[0]
         if not math.isfinite(value):
             found[name] = "an infinite number"
             continue
-        changed = [text for text in (str(alone), str(value), f"{value:.15g}") if text != name]
+        # Results may hold this class only, or all: with a fraction, all become fractions.
+        forms = [str(value), f"{value:.15g}"]
+        if together.dtype.kind == "f":
+            forms.insert(0, str(pd.to_numeric(pd.Series([name], dtype=object)).iloc[0]))
+        changed = [text for text in forms if text != name]
         if changed:
             found[name] = changed[0]
     return found
 
 
 def _is_reserved(name: str) -> bool:
-    try:
-        qiime2.Metadata(pd.DataFrame({name: [0.5]}, pd.Index(["sample"], name="id")))
-    except ValueError:
-        return True
-    return False
+    return name.lower() in ID_HEADERS or name in EXACT_ID_HEADERS

@@ -333,19 +333,20 @@ def test_numbers_among_words_for_missing_values_are_used(table, simulated):
         assert used == set(values.index[3:])
 
 
-def changed(simulated, change):
+def changed(simulated, change, names=None):
     """Return a table artifact of counts (features by samples) that `change` has altered."""
     counts = simulated.table.matrix_data.toarray()
     features, ids = list(simulated.table.ids("observation")), list(simulated.table.ids())
+    ids = [(names or {}).get(name, name) for name in ids]
     change(counts, features)
     return qiime2.Artifact.import_data(
         "FeatureTable[Frequency]", biom.Table(counts, features, ids)
     )
 
 
-def relabelled(simulated, label):
+def relabelled(simulated, label, names=None):
     """Return the column 'visit', made of the number of each sample."""
-    ids = simulated.metadata.index
+    ids = simulated.metadata.index.map(lambda name: (names or {}).get(name, name))
     values = [label(i) for i in range(len(ids))]
     return qiime2.CategoricalMetadataColumn(pd.Series(values, ids, name="visit", dtype=object))
 
@@ -416,6 +417,17 @@ def test_what_only_a_later_step_would_refuse_is_refused_at_the_start(change, sai
         return
     with pytest.raises(ValueError, match=said):
         pipelines.cross_validate_regression(*call, folds=folds, **SHALLOW)
+    assert not ctx.calls
+
+
+def test_sample_ids_that_break_results_are_refused_at_the_start(simulated):
+    name = str(simulated.table.ids()[7])
+    names = {name: "a\tb"}
+    column, ctx = relabelled(simulated, lambda i: "xy"[i % 2], names), Recorder()
+    with pytest.raises(ValueError, match=r"1 sample ids have a control character .*'a\\tb'"):
+        pipelines.classify_samples(
+            ctx, changed(simulated, lambda *_: None, names), column, **SHALLOW
+        )
     assert not ctx.calls
 
 
@@ -515,14 +527,21 @@ def test_classes_that_training_left_out_do_not_lose_the_results(simulated, tmp_p
                 counts[0, i] = 20
         counts[:, 5] = 0
 
-    column = relabelled(simulated, lambda i: [None, "0", "2", "1"][i % 4])
+    ids = list(simulated.table.ids())
+    names = dict(zip(ids[:24], ["NA", "None", "01", "1", *ids[4:24]], strict=True))
+    column = relabelled(simulated, lambda i: [None, "0", "2", "1"][i % 4], names)
     made = aam.pipelines.classify_samples(
-        changed(simulated, shallow), column, missing_samples="ignore", test_fraction=0.5, **QUICK
+        changed(simulated, shallow, names),
+        column,
+        missing_samples="ignore",
+        test_fraction=0.5,
+        **QUICK,
     )
     assert set(made.predictions.view(pd.Series).astype(str)) <= {"0", "1"}
     assert list(made.probabilities.view(pd.DataFrame).columns) == ["0", "1"]
     made.evaluation.export_data(str(tmp_path))
-    shown = pd.read_csv(tmp_path / "samples.tsv", sep="\t", dtype=str)
+    shown = pd.read_csv(tmp_path / "samples.tsv", sep="\t", dtype=str, keep_default_na=False)
+    assert set(shown["sample-id"]) <= set(column.to_series().dropna().index)
     assert len(shown) == 18
     assert set(shown["true"]) == {"0", "1", "2"}
     assert "confusion_matrix" not in aam.pipelines.classify_samples.signature.outputs

@@ -217,6 +217,15 @@ def test_epochs_are_whole_and_marked_once(n):
         assert axes[0]["scale"]["domain"] == [-0.5, n - 0.5]
 
 
+@pytest.mark.parametrize("highest", [0, 1, 2, 3, 10, 11, 99, 12_345])
+def test_samples_of_a_histogram_are_whole_and_marked_once(highest):
+    spec = charts.histogram(charts.records(least=[0, 1], most=[1, 2], n=[highest, 0]), "Residual")
+    ticks = spec["encoding"]["y"]["axis"]["values"]
+    assert ticks == sorted(set(map(int, ticks)))
+    assert highest / 2.5 <= ticks[-1] <= highest
+    assert len(ticks) <= 11
+
+
 def test_learning_rate_steps_between_epochs():
     rows = charts.records(epoch=[0, 1], value=[1e-3, 1e-4], model=["m"] * 2)
     spec = epoch_charts.learning_rate(rows, ["m"])

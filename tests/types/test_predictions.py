@@ -35,6 +35,7 @@ CHANGED = [
     (["None", "antibiotics"], "'None' as a missing value"),
     (["nan", "a"], "'nan' as a missing value"),
     (["NA", "N/A", "null", "NULL", "b"], "4 classes .* as a missing value; and 1 more"),
+    ([" a", "b"], "' a' as text without the spaces"),
     (["inf", "a"], "'inf' as an infinite number"),
     (["ID", "b"], "'ID' as the name of the column of ids"),
     (["12345678901234567890", "b"], "'12345678901234567890' as "),
@@ -87,3 +88,11 @@ def test_what_is_read_here_is_what_was_written(names):
     directory = ProbabilitiesDirectoryFormat()
     chances.to_csv(directory.path / "class_probabilities.tsv", sep="\t")
     pd.testing.assert_frame_equal(read_probabilities(directory), chances, check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["Sample-ID", "featureid", "#OTU ID", "sample_name"])
+def test_names_of_columns_of_ids_are_those_of_qiime(name):
+    with pytest.raises(ValueError, match="the name of the column of ids"):
+        check_class_names("visit", [name, "b"])
+    with pytest.raises(ValueError, match=r"conflicts|reserved"):
+        qiime2.Metadata(pd.DataFrame({name: [0.5]}, pd.Index(["sample"], name="id")))
