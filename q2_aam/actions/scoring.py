@@ -6,7 +6,6 @@ import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat
 
 from q2_aam.actions.views import classes_of, groups_of
-from q2_aam.core.data.missing_words import are_missing
 from q2_aam.core.data.target import PREDICTION
 from q2_aam.types.scores import GROUP, N_SAMPLES
 
@@ -105,8 +104,9 @@ def score_classification(
 def _groups_of(sample_ids: pd.Index, groups) -> dict[str, pd.Index]:
     if groups is None:
         return {}
-    names = groups_of(groups).reindex(sample_ids).dropna()
-    names = names[~are_missing(names, numeric=False)]
+    from q2_aam.core.data.metadata import with_values
+
+    names = with_values(list(sample_ids), groups_of(groups), "ignore")
     return {name: members.index for name, members in names.groupby(names)}
 
 

@@ -353,7 +353,7 @@ def test_merge_predictions_keeps_class_names():
     )
     assert str(merged.type) == "SampleData[ClassifierPredictions]"
     path = merged.view(PredictionsDirectoryFormat).path / "predictions.tsv"
-    assert path.read_text() == "sample-id\tsite\ns010\t01\ns1.01\t1.0\nsNA0\tNA\n"
+    assert path.read_text() == "sample-id\tprediction\ns010\t01\ns1.01\t1.0\nsNA0\tNA\n"
 
 
 def test_merge_predictions_refuses_samples_twice():
