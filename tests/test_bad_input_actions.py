@@ -106,7 +106,7 @@ def test_a_tree_of_another_table(sound):
 def test_samples_without_metadata(sound):
     table = as_table(np.full((2, 5), 200), ["ACGT", "CCCC"], list("abcde"))
     with pytest.raises(
-        ValueError, match=r"None of the sample ids agree .* 5 samples, .* 'a', and"
+        ValueError, match=r"None of the sample ids agree .* has 5, such as 'a', the metadata"
     ):
         READERS["train-regressor"](sound, table)
 

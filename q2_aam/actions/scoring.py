@@ -97,7 +97,9 @@ def score_classification(
 def _groups_of(sample_ids: pd.Index, groups) -> dict[str, pd.Index]:
     if groups is None:
         return {}
-    names = groups_of(groups).reindex(sample_ids).dropna()
+    from q2_aam.core.data.metadata import with_values
+
+    names = with_values(list(sample_ids), groups_of(groups), "ignore")
     return {name: members.index for name, members in names.groupby(names)}
 
 

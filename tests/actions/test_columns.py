@@ -138,15 +138,20 @@ def test_words_are_no_true_classes_either(ill, study):
             action(predictions, probabilities, study.get_column("cohort"))
 
 
-def test_groups_may_be_numbers(ill, study, simulated):
+def test_groups_may_be_numbers(study, simulated):
     ages = load("SampleData[RegressorPredictions]", simulated.metadata["age"].rename("prediction"))
     age = qiime2.Metadata(simulated.metadata).get_column("age")
     cohort = study.get_column("cohort")
     assert isinstance(cohort, qiime2.NumericMetadataColumn)
     (scores,) = aam.methods.score_regression(ages, age, groups=cohort)
     assert scores.view(pd.DataFrame)["group"].tolist() == ["0", "1", "all samples"]
-    (page,) = aam.visualizers.evaluate_regression(ages, age, groups=cohort)
-    assert "index.html" in page.get_index_paths()["html"]
+    (scores,) = aam.methods.score_regression(ages, age, groups=study.get_column("site"))
+    assert scores.view(pd.DataFrame)["n_samples"].iloc[:-1].sum() == 47
+    other = qiime2.CategoricalMetadataColumn(
+        study.get_column("site").to_series().rename(lambda name: f"other.{name}")
+    )
+    with pytest.raises(ValueError, match=r"None of the sample .* 'sample\d+', .* 'other.sample"):
+        aam.methods.score_regression(ages, age, groups=other)
 
 
 # ---- the command line --------------------------------------------------------------------------
@@ -158,10 +163,9 @@ def command(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     monkeypatch.chdir(tmp_path)
-    from click.testing import CliRunner
-    from q2cli.__main__ import qiime
-
-    return lambda line: CliRunner().invoke(qiime, line.split())
+    testing = pytest.importorskip("click.testing")
+    program = pytest.importorskip("q2cli.__main__").qiime
+    return lambda line: testing.CliRunner().invoke(program, line.split())
 
 
 def test_commands_follow_the_metadata_file(command, table, study, ill):

@@ -24,6 +24,11 @@ def is_sum(name: str) -> bool:
     return _SUM.fullmatch(name) is not None
 
 
+def without_annotations(name: str) -> str:
+    """Return a name without what vsearch adds to it."""
+    return _ANNOTATIONS.sub("", name).removeprefix("centroid=") if "=" in name else name
+
+
 def forms(name: str, sequence: str | None = None, *, sums: bool = True) -> list[str]:
     """Return the forms of a name by which it is compared with others.
 
@@ -40,7 +45,7 @@ def forms(name: str, sequence: str | None = None, *, sums: bool = True) -> list[
     list of str
         Two names are of one feature if they have a form in common.
     """
-    plain = _ANNOTATIONS.sub("", name) if "=" in name else name
+    plain = without_annotations(name)
     found = [plain.replace(" ", "_")]
     if "%" in plain:
         found.append(unquote(plain).replace(" ", "_"))

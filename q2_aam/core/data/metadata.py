@@ -85,13 +85,13 @@ def _report(names, what, n_samples, column, ignore, hint=""):
 
 
 def _none_agrees(sample_ids, column) -> str:
-    first, ids = sample_ids[0], list(column.index[:MOST_COMPARED])
-    nearest = difflib.get_close_matches(first, ids, n=1, cutoff=0.0)
-    has = f"such as '{nearest[0]}'" if nearest else "none"
+    first, ids = str(sample_ids[0]), {str(i).casefold(): i for i in column.index[:MOST_COMPARED]}
+    nearest = difflib.get_close_matches(first.casefold(), ids, n=1, cutoff=0.0)
+    found = f"{len(column)}, such as '{ids[nearest[0]]}'" if nearest else "none"
     return (
-        f"None of the sample ids agree (column '{column.name}'): of {len(sample_ids)} samples, "
-        f"the table has such as '{first}', and of {len(column)}, the metadata has {has}. Give the "
-        "metadata of this table, or write the ids in the same way."
+        f"None of the sample ids agree (column '{column.name}'): the table has {len(sample_ids)}, "
+        f"such as '{first}', the metadata has {found}. Give the metadata of this table, or write "
+        "the ids in the same way."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from q2_aam.core.data import nucleotides
-from q2_aam.core.data.feature_names import OtherForms, shorten
+from q2_aam.core.data.feature_names import OtherForms, shorten, without_annotations
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,8 @@ def sequences_of(feature_ids, sequences: Mapping[str, str] | None) -> list[str]:
         could be several of them.
     """
     if sequences is None:
-        named = [name for name in feature_ids if not nucleotides.is_sequence(name)]
+        ids = [without_annotations(name) for name in feature_ids]
+        named = [name for name in ids if not nucleotides.is_sequence(name)]
         if named:
             raise ValueError(
                 f"{len(named)} of {len(feature_ids)} feature ids are not DNA sequences, such as "
@@ -51,7 +52,7 @@ def sequences_of(feature_ids, sequences: Mapping[str, str] | None) -> list[str]:
                 "as well (--i-sequences, FeatureData[Sequence]; DADA2 and Deblur make it together "
                 "with the table)."
             )
-        return [name.upper().replace("U", "T") for name in feature_ids]
+        return [name.upper().replace("U", "T") for name in ids]
     other = _named_otherwise([name for name in feature_ids if name not in sequences], sequences)
     missing = [name for name in feature_ids if name not in sequences and name not in other]
     if missing:

@@ -23,6 +23,7 @@ SHA1 = hashlib.sha1(SEQUENCE.encode()).hexdigest()
         (f"{MD5};size=123", f"{SEQUENCE};size=4;"),
         ("OTU1", "OTU1;ee=0.5;size=3;"),
         ("OTU 1", "OTU_1"),
+        ("OTU1", "centroid=OTU1;seqs=4;size=9;"),
         ("a b", "a%20b"),
         ("a%20b", "a%2520b"),
     ],

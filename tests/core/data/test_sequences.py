@@ -40,6 +40,12 @@ def test_sequences_under_another_form_of_the_id(features, names, tmp_path, caplo
     assert "named in another form than the features" in caplog.text
 
 
+def test_sequences_with_a_size_are_their_own_ids():
+    assert sequences_of([f"{FIRST};size=3;", SECOND], None) == [FIRST, SECOND]
+    with pytest.raises(ValueError, match=r"1 of 2 feature ids are not .* such as 'OTU1'"):
+        sequences_of(["OTU1;size=3;", SECOND], None)
+
+
 def test_ids_as_written_come_first(caplog):
     caplog.set_level(logging.INFO)
     sequences = {"a": FIRST, "a;size=3;": SECOND}
