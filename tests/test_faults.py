@@ -79,7 +79,7 @@ def test_a_checkpoint_with_weights_that_are_no_numbers_is_not_written(written):
         "global_step": 7,
         "epoch": 2,
     }
-    with pytest.raises(ValueError, match=r"head.bias .* step 7 \(epoch 2, learning rate 0.5"):
+    with pytest.raises(ValueError, match=r"head.bias .* step 7 \(epoch 3, learning rate 0.5"):
         SafeCheckpointIO().save_checkpoint(state, written)
     assert tensors(written).tolist() == [0, 1, 2, 3]
 
@@ -161,7 +161,7 @@ def test_a_nan_loss_names_step_rate_and_samples(simulated, tree_path, tmp_path, 
     monkeypatch.setattr(Objective, "__call__", spoilt)
     monitor = api.Monitor(run_dir=tmp_path)
     with pytest.raises(
-        ValueError, match=r"became nan at step \d+ \(epoch 1, .*\) on the samples sample\d\d, "
+        ValueError, match=r"became nan at step \d+ \(epoch 2, .*\) on the samples sample\d\d, "
     ):
         api.pretrain(simulated.table, tree_path, monitor=monitor, batch_size=8, **OPTIONS)
     (last,) = tmp_path.glob("*/last.ckpt")

@@ -94,7 +94,7 @@ def test_scalars_have_the_names_that_users_know(readers, action):
 def test_scalars_are_those_of_the_history(readers, models, action):
     """The same numbers, one an epoch, for people who plot by themselves."""
     history, values = models[action].history, scalars(readers[action])
-    assert history["epoch"].tolist() == list(range(11))
+    assert history["epoch"].tolist() == list(range(1, 12))
     for name in history.columns.drop(["epoch", "learning_rate", "seconds"]):
         assert values[name] == pytest.approx(history[name].tolist(), rel=1e-6), name
     assert set(values) - set(history.columns) == set()
@@ -142,7 +142,7 @@ def test_artifact_has_event_files_and_history(models, tmp_path):
     values = scalars(read(tmp_path / "exported" / "tensorboard"))
     text = (tmp_path / "exported" / "history.tsv").read_text()
     rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
-    assert [int(row["epoch"]) for row in rows] == list(range(11))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 12))
     assert values["val/mae"] == pytest.approx([float(row["val/mae"]) for row in rows], rel=1e-6)
 
 

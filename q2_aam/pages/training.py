@@ -178,7 +178,7 @@ def _course(models: list[Model]) -> Section:
     if any("learning_rate" in model.history for model in models):
         figures.append(_rate_figure(models, names))
     text = (
-        "Epochs are counted from 0. A diamond marks the epoch that was kept. It is the best "
+        "Epochs are counted from 1. A diamond marks the epoch that was kept. It is the best "
         "epoch in validation, by the option best-metric. If training still improves but "
         "validation does not, the model begins to overfit."
     )

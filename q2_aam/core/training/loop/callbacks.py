@@ -26,7 +26,7 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer, pl_module):
         """Add the row of this epoch, validation included."""
-        row = {"epoch": trainer.current_epoch}
+        row = {"epoch": trainer.current_epoch + 1}
         names = [n for n in trainer.callback_metrics if n.startswith(("train/", "val/"))]
         row |= {n: float(trainer.callback_metrics[n]) for n in sorted(names)}
         row["learning_rate"] = float(trainer.callback_metrics["learning_rate"])

@@ -85,7 +85,7 @@ def _check_weights(checkpoint) -> None:
             rate = checkpoint["optimizer_states"][0]["param_groups"][0]["lr"]
             raise ValueError(
                 f"The weights {name} are no longer finite numbers after step "
-                f"{checkpoint['global_step']} (epoch {checkpoint['epoch']}, learning rate "
+                f"{checkpoint['global_step']} (epoch {checkpoint['epoch'] + 1}, learning rate "
                 f"{rate:.2g}); choose a lower lr or max_grad_norm. The checkpoint before it "
                 "is kept."
             )

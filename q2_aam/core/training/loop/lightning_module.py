@@ -199,8 +199,8 @@ class TrainingModule(L.LightningModule):
         rate = self.optimizers().param_groups[0]["lr"]
         raise ValueError(
             f"The loss became {float(total.detach())} at step {self.global_step} (epoch "
-            f"{self.current_epoch}, learning rate {rate:.2g}) on the samples {', '.join(names)}; "
-            "choose a lower lr or max_grad_norm."
+            f"{self.current_epoch + 1}, learning rate {rate:.2g}) on the samples "
+            f"{', '.join(names)}; choose a lower lr or max_grad_norm."
         )
 
     def _embed_references(self):

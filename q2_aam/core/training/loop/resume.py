@@ -36,7 +36,7 @@ class Interruption(Callback):
             left = trainer.strategy.checkpoint_io.load_checkpoint(self.path, weights_only=True)
             if left["epoch"] == trainer.current_epoch:
                 log.info(
-                    "Resuming after %d steps of epoch %d.", len(left["logged"]), left["epoch"]
+                    "Resuming after %d steps of epoch %d.", len(left["logged"]), left["epoch"] + 1
                 )
                 self._left = left
         pl_module.passed_over = self._left["logged"] if self._left else []

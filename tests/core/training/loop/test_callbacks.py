@@ -71,7 +71,7 @@ def test_history_has_a_row_an_epoch_with_its_seconds(clock):
         clock.now += 2 + epoch
         history.on_train_epoch_end(trainer, None)
     assert history.frame().to_dict("list") == {
-        "epoch": [0, 1],
+        "epoch": [1, 2],
         "val/mae": [3.0, 2.0],
         "learning_rate": [0.5, 0.5],
         "seconds": [2.0, 3.0],
@@ -80,10 +80,10 @@ def test_history_has_a_row_an_epoch_with_its_seconds(clock):
 
 def test_history_is_part_of_a_checkpoint():
     history, again = History(), History()
-    history.rows = [{"epoch": 0, "val/mae": 1.0}]
+    history.rows = [{"epoch": 1, "val/mae": 1.0}]
     again.load_state_dict(history.state_dict())
-    again.rows.append({"epoch": 1, "val/mae": 0.5})
-    assert again.frame()["epoch"].tolist() == [0, 1]
+    again.rows.append({"epoch": 2, "val/mae": 0.5})
+    assert again.frame()["epoch"].tolist() == [1, 2]
     assert len(history.rows) == 1
 
 
