@@ -12,8 +12,9 @@ from q2_aam.actions.start import CheckedInput, check_at_start
 from q2_aam.actions.views import classes_of, groups_of
 from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
-from q2_aam.core.data.rarefaction import LEFT_OUT, check_depth, warn_of_shallow
+from q2_aam.core.data.rarefaction import LEFT_OUT, warn_of_shallow
 from q2_aam.core.data.splits.grouped_split import with_groups
+from q2_aam.core.data.target import CategoricalTarget
 from q2_aam.types.predictions import check_class_names
 
 log = logging.getLogger(__name__)
@@ -59,11 +60,25 @@ def folds_of(
             splits.check_groups_are_whole(parts, groups)
     _look_at_all(job, values, parts)
     names = sorted(set(parts))
-    names = trainable_folds(names, _check(job, parts, names, groups).problems, untrainable)
+    found = _check(job, parts, names, groups)
+    problems = found.problems | _useless(values[parts.index], parts, found.targets)
+    names = trainable_folds(names, problems, untrainable)
     if job.kind.classes:
         for name in names:
             splits.warn_of_unlearnt_classes(values[parts.index], parts, name)
     return parts.rename_axis("sample-id"), names
+
+
+def _useless(values: pd.Series, parts: pd.Series, targets: dict) -> dict[str, str]:
+    """Say of which folds every predicted class would be wrong, and why."""
+    problems = {}
+    for name, target in targets.items():
+        if isinstance(target, CategoricalTarget):
+            try:
+                splits.refuse_if_none_is_learnt(values[parts == name], target.classes)
+            except ValueError as error:
+                problems[name] = str(error)
+    return problems
 
 
 def _values(job: Job, missing_samples: str) -> tuple[pd.Series, pd.Series | None]:
@@ -85,13 +100,7 @@ def _values(job: Job, missing_samples: str) -> tuple[pd.Series, pd.Series | None
 
 
 def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
-    """Say what is to be said of all samples, so that no part of them says it again.
-
-    Raises
-    ------
-    ValueError
-        If rarefaction would leave most samples out, and this was not asked for.
-    """
+    """Say what is to be said of all samples, so that no part of them says it again."""
     values, cross_validated = values[parts.index], parts.name == "fold"
     classes = values if job.kind.classes else None
     messages.set_whole(messages.Whole(len(values), classes, cross_validated))
@@ -99,16 +108,12 @@ def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
     depth = job.training["rarefy_depth"]
     reads = pd.Series(job.counts.sum("sample"), job.counts.ids())[list(parts.index)]
     warn_of_shallow(list(reads.index), reads.to_numpy(), depth, f"{LEFT_OUT} of training")
-    if job.training["shallow_samples"] == "ignore":
-        return
-    for name in sorted(set(parts)) if cross_validated else [splits.TEST]:
-        trains = reads[parts != name]
-        check_depth(list(trains.index), trains.to_numpy(), depth)
 
 
 def _check(job: Job, parts: pd.Series, held_out: list[str], groups: pd.Series | None):
     """Find out what a late action would refuse of each part."""
     learns_tree = job.training["penalty"] > 0 and not job.training["freeze_base"]
-    tree = job.phylogeny if job.pretrains or learns_tree else None
+    drops = job.training["missing_features"] == "drop"  # even where nothing is learnt of it
+    tree = job.phylogeny if job.pretrains or learns_tree or drops else None
     given = CheckedInput(job.table, job.metadata, tree, job.sequences, groups)
     return check_at_start(given, job.kind.model, job.settings, parts, held_out)

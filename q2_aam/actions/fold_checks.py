@@ -43,7 +43,7 @@ def trainable_folds(names: list[str], problems: dict[str, str], untrainable: str
         listed += f" (… and {len(folds_of) - MOST_LISTED} other reasons)"
     said = (
         f"{len(problems)} of {len(names)} folds cannot be predicted, because the samples of the "
-        f"other folds cannot train a model. {listed}"
+        f"other folds cannot train a model for them. {listed}"
     )
     if len(problems) == len(names):
         raise ValueError(f"{said} Choose other folds.")

@@ -115,8 +115,8 @@ class Job:
         elif encoder is None and self.training["freeze_base"]:
             raise OptionError(
                 [
-                    "freeze_base keeps an encoder as it is, so give an encoder, or a phylogeny "
-                    "to pre-train one"
+                    "freeze_base keeps an encoder as it is, so an encoder must be given, or a "
+                    "phylogeny to pre-train one"
                 ]
             )
 

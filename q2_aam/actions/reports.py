@@ -71,7 +71,8 @@ def _was_said(record) -> bool:
         return False
     # What an action says of a part of the samples it says of other parts in other numbers.
     of_action = record.name.startswith(CORE)
-    kind = record.msg if of_action else record.getMessage()
+    own = getattr(record, "kind", None)
+    kind = (record.msg, own) if of_action and own != messages.EACH else record.getMessage()
     known = kind in said
     said.add(kind)
     return known

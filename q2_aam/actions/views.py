@@ -5,6 +5,7 @@ import os
 import pandas as pd
 import qiime2
 
+from q2_aam.core.data.splits.grouped_split import name_of
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
@@ -18,7 +19,7 @@ def training_inputs(sequences, encoder, reference_ids, groups) -> dict:
         "sequences": path_of(sequences),
         "encoder": load_model(encoder),
         "reference_ids": None if reference_ids is None else list(reference_ids.ids),
-        "groups": None if groups is None else groups.to_series(),
+        "groups": groups_of(groups),
         "monitor": Monitor(run_dir=os.environ.get(RUN_DIR_VARIABLE) or None, progress=True),
     }
 
@@ -74,10 +75,7 @@ def groups_of(column: qiime2.MetadataColumn | None) -> pd.Series | None:
     """Return the names of groups, which may be numbers; None stays None."""
     if column is None:
         return None
-    names = column.to_series()
-    if isinstance(column, qiime2.NumericMetadataColumn):
-        names = names.map(lambda value: f"{value:.15g}", na_action="ignore").astype(object)
-    return names
+    return column.to_series().map(name_of, na_action="ignore").astype(object)
 
 
 def load_model(model):

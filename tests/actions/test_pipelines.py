@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import biom
 import numpy as np
@@ -233,6 +234,15 @@ def confounded(simulated):
     study = frame["site"].map({"gut": "A", "oral": "B", "skin": "B"})
     study.iloc[np.flatnonzero(frame["site"] == "gut")[:4]] = "C"
     return qiime2.Metadata(frame.assign(study=study))
+
+
+def test_folds_whose_classes_nothing_teaches_are_refused(table, simulated):
+    """Three studies, each with a class of its own: all predictions would be wrong."""
+    _, site, _ = columns(simulated)
+    ctx = Recorder()
+    with pytest.raises(ValueError, match=r"3 of 3 folds .*'gut'.*None of the .* is of a class"):
+        pipelines.cross_validate_classification(ctx, table, site, folds=site, **SHALLOW)
+    assert not ctx.calls
 
 
 def test_folds_that_cannot_be_trained_are_listed_before_anything_runs(table, simulated):
@@ -694,12 +704,15 @@ def test_merge_probabilities_gives_unknown_classes_none():
 @pytest.mark.parametrize("kind", [ENCODER, REGRESSOR, CLASSIFIER])
 def test_extract_encoder(kind):
     directory = AAMModelDirectoryFormat()
-    storage.save(small_model(kind), str(directory))
+    warned = replace(small_model(kind), warnings=("sample07 is shallow",))
+    storage.save(warned, str(directory))
     model = qiime2.Artifact.import_data(f"AAMModel[{kind}]", directory)
     encoder = aam.methods.extract_encoder(model).encoder
     encoder.validate("max")
     spec = read(encoder).spec
     assert (spec.kind, spec.target, spec.neighbours) == (ENCODER, None, None)
+    if kind != ENCODER:  # warnings may name samples
+        assert read(encoder).warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import qiime2
 
 from q2_aam.actions.reports import reporting, reports_as_one
 from q2_aam.core.artifact import model_directory
 from q2_aam.core.data import messages
-from q2_aam.core.data.metadata import warn_if_few
+from q2_aam.core.data.metadata import warn_if_few, with_values
 from q2_aam.core.data.simulate import SimulationConfig, simulate
 from q2_aam.types.models import AAMModelDirectoryFormat
 
@@ -149,6 +150,32 @@ def test_a_pipeline_says_each_kind_of_warning_once(capsys):
         core.warning("%d samples are shallow.", 3)
     assert capsys.readouterr().err == "WARNING: 3 samples are shallow.\n"
     assert messages.whole() is None
+
+
+def test_a_pipeline_says_each_reason_for_which_samples_are_left_out(capsys):
+    """And of each part what a user must know of each, such as reads of the other strand."""
+    ids, core = list("abcde"), logging.getLogger("q2_aam.core.a")
+
+    def column(name, **values):
+        return pd.Series({"e": "x", "d": "y"} | values, name=name, dtype=object)
+
+    @reports_as_one
+    def pipeline():
+        for _ in range(2):
+            with_values(ids, column("age", a="x", b=None, c="not applicable"), "ignore")
+            with_values(ids, column("fold", a="x", b="x", c="unknown"), "ignore")
+        for fold in (1, 2):
+            core.warning("Reads of fold %d.", fold, extra={"kind": messages.EACH})
+
+    pipeline()
+    said = [line.split(":")[1].split(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        " 1 of the table's 5 samples have no value (column 'age')",
+        " 1 of the table's 5 samples have a word for a missing value (column 'age')",
+        " 1 samples have a word in column 'fold' that may stand for a missing value",
+        " Reads of fold 1.",
+        " Reads of fold 2.",
+    ]
 
 
 def test_a_pipeline_in_which_something_fails_leaves_nothing_behind(capsys):

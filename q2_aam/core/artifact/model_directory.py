@@ -28,6 +28,7 @@ import pandas as pd
 
 import q2_aam
 from q2_aam.core.artifact import history_file, weights_file
+from q2_aam.core.data import messages
 from q2_aam.core.model.specification import ModelSpec
 from q2_aam.core.model.tensor_shapes import tensor_shapes
 from q2_aam.core.options.strict_json import parse, require_keys
@@ -40,7 +41,6 @@ MAX_CONFIG_BYTES = 2 * 2**20
 MAX_EVENT_FILES = 10_000
 MAX_TEXTS, MAX_TEXT = 100, 200
 MAX_MESSAGE = 600
-MAX_WARNINGS, MAX_WARNING = 100, 2000
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """By format version: what turns a configuration of that version into one of the next."""
@@ -241,12 +241,12 @@ def _check_texts(values, where: str, required: set[str]) -> dict[str, str]:
 
 
 def _checked_warnings(values) -> tuple[str, ...]:
-    if not isinstance(values, list) or len(values) > MAX_WARNINGS:
-        raise ValueError(f"warnings must be a list of at most {MAX_WARNINGS} texts")
+    if not isinstance(values, list) or len(values) > messages.MOST:
+        raise ValueError(f"warnings must be a list of at most {messages.MOST} texts")
     for value in values:
-        if not isinstance(value, str) or not 0 < len(value) <= MAX_WARNING:
+        if not isinstance(value, str) or not 0 < len(value) <= messages.LONGEST:
             raise ValueError(
-                f"warnings must be texts of at most {MAX_WARNING} characters, found "
+                f"warnings must be texts of at most {messages.LONGEST} characters, found "
                 f"{str(value)[:40]!r}"
             )
     return tuple(values)

@@ -16,6 +16,7 @@ import torch
 from torch import multiprocessing
 from torch.utils.data import DataLoader, Dataset
 
+from q2_aam.core.data import messages
 from q2_aam.core.data.mini_batches import Batch, BatchDataset
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def _warn(reason: str) -> None:
         "No other processes can be started to prepare mini-batches (%s), so num_workers has no "
         "effect.",
         reason,
+        extra=messages.PASSING,
     )
 
 

@@ -13,6 +13,9 @@ import pandas as pd
 LOGGER = "q2_aam"
 MOST, LONGEST = 100, 2000
 """Warnings that are kept at most, and characters of each."""
+EACH = "each"
+"""Given as ``kind`` in ``extra`` with a warning that a pipeline says of each part of the samples.
+Other kinds tell warnings apart that have one form: a pipeline says each once."""
 PASSING = {"passing": True}
 """Given as ``extra`` with a warning that is no matter of the model, which does not keep it."""
 

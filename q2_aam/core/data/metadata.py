@@ -81,7 +81,8 @@ def _report(names, what, n_samples, column, ignore, hint=""):
             f"{said}{hint}. Filter the table, or leave such samples out with missing_samples "
             "'ignore' (--p-missing-samples ignore)."
         )
-    log.warning("%s%s. They are left out.", said, hint)
+    extra = {"kind": (what, column)}
+    log.warning("%s%s. They are left out.", said, hint, extra=extra)
 
 
 def _none_agrees(sample_ids, column) -> str:
@@ -116,7 +117,7 @@ def _report_words(words: pd.Series, n_samples: int, ignore: bool, numeric: bool)
         f"'{words.name}'): {counted(words)}, such as for sample '{words.index[0]}'"
     )
     if ignore:
-        log.warning("%s. They are left out.", said)
+        log.warning("%s. They are left out.", said, extra={"kind": words.name})
         return
     way_out = (
         "So that QIIME 2 reads the column as numbers, empty these cells, or write INSDC:missing "
@@ -136,7 +137,7 @@ def _warn_of_words(values: pd.Series) -> None:
         log.warning(
             "%d samples have a word in column '%s' that may stand for a missing value: %s. It is "
             "taken for a value; if it is none, empty these cells.",
-            len(words), words.name, counted(words),
+            len(words), words.name, counted(words), extra={"kind": words.name},
         )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def shown(on: bool = True) -> Iterator[None]:
     Parameters
     ----------
     on : bool
-        False hides them. Otherwise they are as they were without this.
+        True shows them, False hides them. Afterwards it is as it was before.
     """
     token = _SHOWN.set(on)
     try:

@@ -178,5 +178,5 @@ def warn_of_shallow(
         advice = f" A rarefy_depth of {proposed} would keep {kept} samples."
     log.warning(
         "%d of %d samples have fewer than %d reads and %s: %s%s.%s",
-        len(shallow), len(depths), least, what, names, more, advice,
+        len(shallow), len(depths), least, what, names, more, advice, extra={"kind": what},
     )  # fmt: skip

@@ -182,7 +182,7 @@ def _encode(text, feature_ids, max_bp, chosen) -> np.ndarray:
             "first %d nt: to use them whole, raise max_bp (--p-max-bp), in pre-training too.",
             n_cut, len(text), max_bp, longest, max_bp,
         )  # fmt: skip
-    elif n_cut and messages.whole() is None:  # a pipeline has said it of training
+    elif n_cut and messages.whole() is None:  # training in a pipeline says it
         log.info("%d of %d sequences are longer than %d nt and are cut.", n_cut, len(text), max_bp)
     return tokens
 
@@ -206,6 +206,7 @@ def warn_of_other_lengths(table: SampleTable, shortest: int, longest: int) -> No
             "the training samples (%d to %d nt), so predictions may be poor: use reads of the "
             "same region and length.",
             100 * reads / total, np.median(lengths[other]), shortest, longest,
+            extra={"kind": messages.EACH},
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from q2_aam.core.data import nucleotides
+from q2_aam.core.data import messages, nucleotides
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.model.stored_samples.gapped_search import GappedSearch
 from q2_aam.core.model.stored_samples.similarity import LEAST_IDENTITY, Vocabulary
@@ -78,6 +78,7 @@ def warn_of_unknown_reads(vocabulary: Vocabulary, samples: SampleTable) -> None:
         samples.sample_ids[worst],
         100 * shares[worst],
         likely_cause(vocabulary, samples),
+        extra={"kind": messages.EACH},
     )
 
 

@@ -77,7 +77,7 @@ def encoder_of(model: TrainedModel) -> TrainedModel:
         for name, value in model.weights.items()
         if name.startswith(BASE)
     }
-    return replace(model, spec=spec, weights=weights)
+    return replace(model, spec=spec, weights=weights, warnings=())  # they may name samples
 
 
 def check_kind(model: TrainedModel, expected: str, instead: str) -> None:

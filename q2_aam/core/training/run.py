@@ -41,8 +41,8 @@ class Monitor:
     Parameters
     ----------
     run_dir : path, optional
-        Directory of this run alone: TensorBoard's files and checkpoints appear there live, and
-        the same call with the same arguments resumes from the last checkpoint.
+        Under it, each run has a directory of its own: TensorBoard's files and checkpoints appear
+        there live, and the same call with the same arguments resumes from the last checkpoint.
     progress : bool
         Show on the standard error stream how far the run is: bars on a terminal, and a line for
         each epoch.

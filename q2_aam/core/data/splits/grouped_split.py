@@ -41,7 +41,9 @@ def with_groups(sample_ids, column: pd.Series | None, missing_samples: str):
 
 def name_of(value) -> str:
     """Write a value as a name: a column of 1, 2, 3 is read as 1.0, 2.0, 3.0."""
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else f"{value:.15g}"
 
 
 def hold_out_groups(groups, share: float, rng, classes=None) -> np.ndarray:

@@ -159,7 +159,7 @@ def mean_similarity(a, b, scales: np.ndarray) -> np.ndarray:
     ----------
     a, b : tuple of Composition and ndarray
         Composition and embeddings (n, D) of n samples.
-    scales : ndarray of shape (5,)
+    scales : ndarray of shape (N_SCALES,)
         The s of the distances.
 
     Returns

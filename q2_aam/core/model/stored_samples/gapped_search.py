@@ -1,7 +1,8 @@
 """Sequences that are nearly the same but for insertions and deletions (torch-free).
 
 K-mers choose a few candidates, and an alignment judges each. The k-mers lose nothing: a sequence
-that the alignment would accept has more k-mers in common than is asked for.
+that the alignment would accept has more k-mers in common than is asked for. It can be missed only
+where more than `CANDIDATES` others have still more.
 
 Shapes: U sequences asked for, V sequences of a vocabulary, W their k-mers, P pairs, L nucleotides.
 """

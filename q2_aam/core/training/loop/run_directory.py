@@ -107,7 +107,7 @@ def _locked(place: Path, action: str) -> Iterator[None]:
                 "The file system of %s has no locks (%s), so q2-aam cannot see whether another "
                 "process is at work on the same run. Do not run the same command twice at the "
                 "same time.",
-                place.parent, problem.strerror,
+                place.parent, problem.strerror, extra=messages.PASSING,
             )  # fmt: skip
         if (place / FINISHED).exists():
             (place / FINISHED).unlink()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from q2_aam.core.data.rarefaction import rarefy
+from q2_aam.core.data.rarefaction import check_depth, rarefy
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
 from q2_aam.core.phylogeny.branches import BranchTable
@@ -71,9 +71,12 @@ def check_parts(inputs: RunInput, parts: pd.Series, held_out: Iterable[str]) -> 
 
 def _check(inputs: RunInput, usable: SampleTable, training: set[str], tree: str | None):
     kept = [name for name in usable.sample_ids if name in training]
+    ids = [name for name in inputs.table.sample_ids if name in training]
+    if inputs.settings.data.shallow_samples == "error":
+        depths = inputs.table.select(ids).depths
+        check_depth(ids, depths, inputs.settings.data.rarefy_depth)
     if len(kept) <= 2:
         # Let the sentence count all samples, and not only those that are deep enough.
-        ids = [name for name in inputs.table.sample_ids if name in training]
         prepare_samples(replace(inputs, table=inputs.table.select(ids).observed()))
     # Drawing reads takes time, and says no more of what is enough.
     settings = inputs.settings

@@ -6,10 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from q2_aam.core.data.splits.grouped_split import deal_groups, hold_out_groups, with_groups
+from q2_aam.core.data.splits.grouped_split import (
+    deal_groups,
+    hold_out_groups,
+    name_of,
+    with_groups,
+)
 from q2_aam.core.data.splits.validation_split import divide, split
 
 GROUPS = st.lists(st.integers(0, 12), min_size=3, max_size=60)
+
+
+def test_numbers_are_named_as_they_are_written():
+    numbers = [1.0, -2.0, 0.5, 1234567890123451.0, 1234567890123452.0, 1e300, "01", "p"]
+    names = ["1", "-2", "0.5", "1234567890123451", "1234567890123452", "1e+300", "01", "p"]
+    assert [name_of(value) for value in numbers] == names
 
 
 def rng(seed=0):
