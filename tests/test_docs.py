@@ -115,7 +115,7 @@ def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     assert names["error"] < 25
     assert names["probabilities"].shape == (len(names["test"]), 3)
     assert names["found"].importance.shape[1] == 1
-    assert list(names["model"].history["epoch"]) == [0, 1, 2, 3, 4]
+    assert list(names["model"].history["epoch"]) == [1, 2, 3, 4, 5]
     assert (tmp_path / "evaluation.qzv").is_file()
     assert "aam_actions.predict_regression(" in names["use"].render()
 

@@ -64,7 +64,7 @@ def test_pretrain_leaves_the_random_state_of_the_session(simulated, tree_path, o
 
 
 def test_pretrain_history_has_every_epoch_and_loss(encoder):
-    assert encoder.history["epoch"].tolist() == [0, 1]
+    assert encoder.history["epoch"].tolist() == [1, 2]
     for stage in ("train", "val"):
         for term in ("total_loss", "unifrac_loss", "nuc_loss", "nuc_accuracy"):
             assert np.isfinite(encoder.history[f"{stage}/{term}"]).all()
