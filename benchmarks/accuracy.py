@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.metrics import (
     accuracy_score,
@@ -156,7 +157,7 @@ def _exchanged(text: str, rng) -> str:
 
 
 def _is_text(values) -> bool:
-    return values.dtype == object
+    return not is_numeric_dtype(values)
 
 
 def _row(name, values, parts, seconds) -> dict:

@@ -5,6 +5,7 @@ first epoch of a frozen encoder also encodes every ASV once; the others only use
 """
 
 import numpy as np
+from pandas.api.types import is_numeric_dtype
 
 from benchmarks import data
 from benchmarks._models import untrained_encoder
@@ -33,7 +34,7 @@ def main(arguments=None):
 
 
 def _seconds(data_set, values, frozen, args):
-    train = api.train_classifier if values.dtype == object else api.train_regressor
+    train = api.train_regressor if is_numeric_dtype(values) else api.train_classifier
     model = train(
         data_set.samples(values.index),
         values,

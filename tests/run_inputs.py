@@ -1,5 +1,7 @@
 """Inputs of runs, for the tests of what prepares them."""
 
+from pandas.api.types import is_numeric_dtype
+
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.core.training.preparation.run_input import RunInput
 from q2_aam.core.training.preparation.run_settings import settings_of
@@ -9,6 +11,6 @@ def inputs_of(table, values=None, phylogeny=None, reference_ids=None, **options)
     """Return the input of a run on this table: pre-training, unless there are values."""
     kind = ENCODER
     if values is not None:
-        kind = CLASSIFIER if values.dtype == object else REGRESSOR
+        kind = REGRESSOR if is_numeric_dtype(values) else CLASSIFIER
     settings = settings_of(kind, {"rarefy_depth": 100, **options})
     return RunInput(kind, settings, table, values, phylogeny, reference_ids=reference_ids)
