@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from run_inputs import QUICK
 
 import q2_aam
 from q2_aam.core import api
@@ -22,15 +23,6 @@ from q2_aam.core.model.predictor import SequencePredictor
 from q2_aam.core.training import devices
 from q2_aam.core.training.loop import checkpoints
 
-QUICK = {
-    "embedding_dim": 8,
-    "attention_heads": 2,
-    "attention_layers": 1,
-    "epochs": 1,
-    "rarefy_depth": 100,
-    "lr": 1e-3,
-    "device": "cpu",
-}
 PACKAGE = Path(q2_aam.__file__).parent
 
 

@@ -14,7 +14,6 @@ from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
 from q2_aam.core.data.rarefaction import LEFT_OUT, warn_of_shallow
 from q2_aam.core.data.splits.grouped_split import with_groups
-from q2_aam.core.data.target import CategoricalTarget
 from q2_aam.types.predictions import check_class_names
 
 log = logging.getLogger(__name__)
@@ -36,13 +35,11 @@ def hold_out(
         if groups is not None:
             splits.check_groups_are_whole(parts, groups)
     _look_at_all(job, values, parts)
-    found = _check(job, parts, [splits.TEST], groups)
-    if found.problems:
-        raise ValueError(found.problems[splits.TEST])
+    problems = _problems(job, values, groups, parts, [splits.TEST])
+    if problems:
+        raise ValueError(problems[splits.TEST])
     if job.kind.classes:
-        classes, learnt = values[parts.index], found.targets[splits.TEST].classes
-        splits.warn_of_unlearnt_classes(classes, parts, splits.TEST)
-        splits.refuse_if_none_is_learnt(classes[parts == splits.TEST], learnt)
+        splits.warn_of_unlearnt_classes(values[parts.index], parts, splits.TEST)
     return parts
 
 
@@ -60,25 +57,11 @@ def folds_of(
             splits.check_groups_are_whole(parts, groups)
     _look_at_all(job, values, parts)
     names = sorted(set(parts))
-    found = _check(job, parts, names, groups)
-    problems = found.problems | _useless(values[parts.index], parts, found.targets)
-    names = trainable_folds(names, problems, untrainable)
+    names = trainable_folds(names, _problems(job, values, groups, parts, names), untrainable)
     if job.kind.classes:
         for name in names:
             splits.warn_of_unlearnt_classes(values[parts.index], parts, name)
     return parts.rename_axis("sample-id"), names
-
-
-def _useless(values: pd.Series, parts: pd.Series, targets: dict) -> dict[str, str]:
-    """Say of which folds every predicted class would be wrong, and why."""
-    problems = {}
-    for name, target in targets.items():
-        if isinstance(target, CategoricalTarget):
-            try:
-                splits.refuse_if_none_is_learnt(values[parts == name], target.classes)
-            except ValueError as error:
-                problems[name] = str(error)
-    return problems
 
 
 def _values(job: Job, missing_samples: str) -> tuple[pd.Series, pd.Series | None]:
@@ -110,10 +93,17 @@ def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
     warn_of_shallow(list(reads.index), reads.to_numpy(), depth, f"{LEFT_OUT} of training")
 
 
-def _check(job: Job, parts: pd.Series, held_out: list[str], groups: pd.Series | None):
-    """Find out what a late action would refuse of each part."""
+def _problems(job: Job, values, groups, parts: pd.Series, held_out: list[str]) -> dict[str, str]:
+    """Say why parts cannot be held out, by their names: what a late action would refuse."""
     learns_tree = job.training["penalty"] > 0 and not job.training["freeze_base"]
     drops = job.training["missing_features"] == "drop"  # even where nothing is learnt of it
     tree = job.phylogeny if job.pretrains or learns_tree or drops else None
-    given = CheckedInput(job.table, job.metadata, tree, job.sequences, groups)
-    return check_at_start(given, job.kind.model, job.settings, parts, held_out)
+    given = CheckedInput(job.counts, values, groups, tree, job.sequences)
+    found = check_at_start(given, job.kind.model, job.settings, parts, held_out)
+    problems = dict(found.problems)
+    if job.kind.classes:
+        for name, target in found.targets.items():
+            tested = values[parts.index[parts == name]]
+            if not set(tested) & set(target.classes):
+                problems[name] = splits.none_is_learnt(tested, target.classes)
+    return problems

@@ -17,8 +17,6 @@ from contextvars import ContextVar
 from q2_aam.actions.threads import within_slots
 from q2_aam.core.data import messages
 
-CORE = f"{messages.LOGGER}.core"
-
 _SAID: ContextVar[set | None] = ContextVar("said", default=None)
 """The kinds of warnings that a pipeline has said; None outside of pipelines."""
 
@@ -70,7 +68,7 @@ def _was_said(record) -> bool:
     if said is None:
         return False
     # What an action says of a part of the samples it says of other parts in other numbers.
-    of_action = record.name.startswith(CORE)
+    of_action = record.name.startswith(messages.CORE)
     own = getattr(record, "kind", None)
     kind = (record.msg, own) if of_action and own != messages.EACH else record.getMessage()
     known = kind in said

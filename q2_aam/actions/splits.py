@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam.core.data.splits.grouped_split import deal_groups, hold_out_groups, name_of
+from q2_aam.core.evaluation.classes import listed
 
 log = logging.getLogger(__name__)
 
@@ -245,30 +246,18 @@ def warn_of_unlearnt_classes(classes: pd.Series, parts: pd.Series, held_out: str
         )  # fmt: skip
 
 
-def refuse_if_none_is_learnt(classes: pd.Series, learnt: Collection[str]) -> None:
-    """Refuse a test in which every prediction must be wrong.
+def none_is_learnt(classes: pd.Series, learnt: Collection[str]) -> str:
+    """Say that every prediction of a part must be wrong.
 
     Parameters
     ----------
     classes : pandas.Series of str
         Of the held-out samples, by sample id.
     learnt : collection of str
-        The classes of the training samples.
-
-    Raises
-    ------
-    ValueError
-        If no held-out sample is of a class that is learnt.
+        The classes of the training samples; none of them is held out.
     """
-    if not set(classes) & set(learnt):
-        raise ValueError(
-            f"None of the {len(classes)} held-out samples is of a class that the training samples "
-            f"have: held out are {_listed(set(classes))}; training has {_listed(learnt)}. Hold "
-            "samples of the same classes out, or choose a smaller rarefy_depth if it left a class "
-            "out."
-        )
-
-
-def _listed(names: Collection[str], most: int = 5) -> str:
-    shown = ", ".join(f"'{name}'" for name in sorted(names)[:most])
-    return shown + (", …" if len(names) > most else "")
+    return (
+        f"None of the {len(classes)} held-out samples is of a class that the training samples "
+        f"have: held out are {listed(set(classes))}; training has {listed(learnt)}. Hold samples "
+        "of the same classes out, or choose a smaller rarefy_depth if it left a class out."
+    )

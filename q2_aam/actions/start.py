@@ -8,7 +8,6 @@ import pandas as pd
 from q2_types.feature_data import DNAFASTAFormat
 from q2_types.tree import NewickFormat
 
-from q2_aam.core.model.specification import CLASSIFIER
 from q2_aam.core.options.config import Settings
 
 if TYPE_CHECKING:
@@ -17,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckedInput:
-    """What a pipeline was given: artifacts, the column to predict, and the group by sample id.
+    """What a pipeline was given: the table, the target and the group by sample id, and artifacts.
 
     The phylogeny is absent where nothing would be learnt of it.
     """
 
-    table: Any
-    metadata: Any
+    counts: biom.Table
+    target: pd.Series
+    groups: pd.Series | None
     phylogeny: Any
     sequences: Any
-    groups: pd.Series | None
 
 
 def check_at_start(
@@ -65,11 +64,10 @@ def check_at_start(
     # The views must live as long as their files are read.
     sequences = None if given.sequences is None else given.sequences.view(DNAFASTAFormat)
     tree = None if given.phylogeny is None else given.phylogeny.view(NewickFormat)
-    table = given.table.view(biom.Table).filter(set(parts.index), inplace=False)
+    table = given.counts.filter(set(parts.index), inplace=False)
     samples = sample_table(table, sequences and str(sequences), settings.model.max_bp)
-    values = given.metadata.to_series()[list(samples.sample_ids)]
-    values = values.astype(str if model == CLASSIFIER else float)
-    inputs = RunInput(model, settings, samples, values, tree and str(tree), groups=given.groups)
+    target = given.target[list(samples.sample_ids)]
+    inputs = RunInput(model, settings, samples, target, tree and str(tree), groups=given.groups)
     return check_parts(inputs, parts, held_out)
 
 

@@ -377,8 +377,8 @@ def importance(
     config = ImportanceConfig(method, max_features, steps)
     samples, module = prediction_input(model, table, sequences, device)
     if groups is not None:
-        groups = with_values(samples.sample_ids, groups, missing_samples).astype(str)
-        samples = samples.select(groups.index)
+        ids, groups = with_groups(samples.sample_ids, groups, missing_samples)
+        samples = samples.select(ids)
     module.requires_grad_(False)
     return measure_importance(
         module, samples.observed(), model.spec.data, question, config, groups

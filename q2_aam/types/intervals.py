@@ -5,29 +5,24 @@ import math
 import pandas as pd
 import qiime2
 from q2_types.sample_data import SampleData
-from qiime2.plugin import SemanticType, TextFileFormat, ValidationError
+from qiime2.plugin import SemanticType, ValidationError
 from qiime2.plugin import model as qiime2_model
 
 from q2_aam.core.options import quantile_levels
+from q2_aam.types.sample_lines import SampleLinesFormat
 
 AAMIntervals = SemanticType("AAMIntervals", variant_of=SampleData.field["type"])
 
-LINES_AT_LEVEL_MIN = 6
 EXAMPLE = "'quantile-0.05', 'quantile-0.5', 'quantile-0.95'"
 
 
-class AAMIntervalsFormat(TextFileFormat):
+class AAMIntervalsFormat(SampleLinesFormat):
     """Tab-separated: sample ids, then a column a quantile; numbers increase along a line."""
 
-    def _validate_(self, level):
-        try:
-            with self.open() as handle:
-                self._check(handle, level)
-        except UnicodeDecodeError as error:
-            raise ValidationError(f"{self} is not text: {error}") from error
+    nothing = "nothing is predicted"
 
-    def _check(self, handle, level):
-        header = next(handle, "").rstrip("\r\n").split("\t")
+    def check_header(self, header):
+        """See the base class."""
         try:
             quantile_levels.levels_of(header[1:])
         except ValueError as error:
@@ -35,35 +30,24 @@ class AAMIntervalsFormat(TextFileFormat):
                 "The first line must name the sample ids and then increasing quantiles with the "
                 f"median among them, such as {EXAMPLE}; found {header[:5]}."
             ) from error
-        names = set()
-        for number, line in enumerate(handle, start=2):
-            if level == "min" and number > LINES_AT_LEVEL_MIN:
-                return
-            cells = line.rstrip("\r\n").split("\t")
-            _check_line(cells, number, len(header))
-            if cells[0] in names:
-                raise ValidationError(f"The id '{cells[0]}' of line {number} occurs twice.")
-            names.add(cells[0])
-        if not names:
-            raise ValidationError("There is no line below the header, so nothing is predicted.")
 
-
-def _check_line(cells, number, width):
-    if len(cells) != width:
-        raise ValidationError(
-            f"Line {number} has {len(cells)} tab-separated fields, expected {width}: an id, then "
-            "one number for each quantile."
-        )
-    try:
-        values = [float(cell) for cell in cells[1:]]
-        sound = all(map(math.isfinite, values)) and values == sorted(values)
-    except ValueError:
-        sound = False
-    if not sound:
-        raise ValidationError(
-            f"Line {number} ('{cells[0]}') has {', '.join(cells[1:6])} where finite numbers that "
-            "do not decrease are expected."
-        )
+    def check_line(self, cells, number, width):
+        """See the base class."""
+        if len(cells) != width:
+            raise ValidationError(
+                f"Line {number} has {len(cells)} tab-separated fields, expected {width}: an id, "
+                "then one number for each quantile."
+            )
+        try:
+            values = [float(cell) for cell in cells[1:]]
+            sound = all(map(math.isfinite, values)) and values == sorted(values)
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValidationError(
+                f"Line {number} ('{cells[0]}') has {', '.join(cells[1:6])} where finite numbers "
+                "that do not decrease are expected."
+            )
 
 
 AAMIntervalsDirectoryFormat = qiime2_model.SingleFileDirectoryFormat(

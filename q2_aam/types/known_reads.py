@@ -3,44 +3,32 @@
 import pandas as pd
 import qiime2
 from q2_types.sample_data import SampleData
-from qiime2.plugin import SemanticType, TextFileFormat, ValidationError
+from qiime2.plugin import SemanticType, ValidationError
 from qiime2.plugin import model as qiime2_model
+
+from q2_aam.types.sample_lines import SampleLinesFormat
 
 AAMKnownReads = SemanticType("AAMKnownReads", variant_of=SampleData.field["type"])
 
-LINES_AT_LEVEL_MIN = 6
 HEADER = ["sample-id", "known_reads"]
 
 
-class AAMKnownReadsFormat(TextFileFormat):
+class AAMKnownReadsFormat(SampleLinesFormat):
     """Tab-separated: sample ids, then the share of their reads that is known, from 0 to 1."""
 
-    def _validate_(self, level):
-        try:
-            with self.open() as handle:
-                self._check(handle, level)
-        except UnicodeDecodeError as error:
-            raise ValidationError(f"{self} is not text: {error}") from error
+    nothing = "there is no sample"
 
-    def _check(self, handle, level):
-        header = next(handle, "").rstrip("\r\n").split("\t")
+    def check_header(self, header):
+        """See the base class."""
         if header != HEADER:
             raise ValidationError(f"The first line must be {HEADER}; found {header[:5]}.")
-        names = set()
-        for number, line in enumerate(handle, start=2):
-            if level == "min" and number > LINES_AT_LEVEL_MIN:
-                return
-            cells = line.rstrip("\r\n").split("\t")
-            if len(cells) != len(HEADER) or not _is_share(cells[1]):
-                raise ValidationError(
-                    f"Line {number} is {cells[:5]}, where an id and a number from 0 to 1 are "
-                    "expected."
-                )
-            if cells[0] in names:
-                raise ValidationError(f"The id '{cells[0]}' of line {number} occurs twice.")
-            names.add(cells[0])
-        if not names:
-            raise ValidationError("There is no line below the header, so there is no sample.")
+
+    def check_line(self, cells, number, width):
+        """See the base class."""
+        if len(cells) != width or not _is_share(cells[1]):
+            raise ValidationError(
+                f"Line {number} is {cells[:5]}, where an id and a number from 0 to 1 are expected."
+            )
 
 
 def _is_share(cell: str) -> bool:

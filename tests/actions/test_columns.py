@@ -11,19 +11,11 @@ import qiime2
 from q2_types.feature_data import DNAFASTAFormat
 from q2_types.tree import NewickFormat
 from qiime2.plugins import aam
+from run_inputs import QUICK
 
 from q2_aam.core.artifact import storage
 from q2_aam.types.models import AAMModelDirectoryFormat
 
-QUICK = {
-    "embedding_dim": 8,
-    "attention_heads": 2,
-    "attention_layers": 1,
-    "epochs": 1,
-    "rarefy_depth": 100,
-    "lr": 1e-3,
-    "device": "cpu",
-}
 load = qiime2.Artifact.import_data
 
 

@@ -4,21 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import qiime2
+import run_inputs
 from qiime2.plugin import ValidationError
 from qiime2.plugins import aam, metadata
 
 from q2_aam.core.options import quantile_levels
 from q2_aam.types.intervals import AAMIntervalsFormat
 
-QUICK = {
-    "embedding_dim": 16,
-    "attention_heads": 2,
-    "attention_layers": 1,
-    "epochs": 1,
-    "rarefy_depth": 100,
-    "lr": 1e-3,
-    "device": "cpu",
-}
+QUICK = {**run_inputs.QUICK, "embedding_dim": 16}
 GOOD = "sample-id\tquantile-0.05\tquantile-0.5\tquantile-0.95\n01\t-1.5\t2\t3\nb\t1\t1\t1e3\n"
 
 

@@ -10,19 +10,11 @@ import qiime2
 from q2_types.feature_data import DNAFASTAFormat
 from qiime2.plugin import ValidationError
 from qiime2.plugins import aam, metadata
+from run_inputs import QUICK
 
 from q2_aam.core.data.simulate import SimulationConfig, simulate
 from q2_aam.types.known_reads import AAMKnownReadsFormat
 
-QUICK = {
-    "embedding_dim": 8,
-    "attention_heads": 2,
-    "attention_layers": 1,
-    "epochs": 1,
-    "rarefy_depth": 100,
-    "lr": 1e-3,
-    "device": "cpu",
-}
 PRIMER = "GTGTCAGCAGCCGCGGTAA"
 OTHER_STRAND = str.maketrans("ACGT", "TGCA")
 WARNING = "of the reads are near to an ASV of the stored training samples"

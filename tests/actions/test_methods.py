@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import qiime2
+import run_inputs
 from q2_types.feature_data import DNAFASTAFormat
 from q2_types.tree import NewickFormat
 from qiime2.plugins import aam
@@ -19,15 +20,7 @@ from q2_aam.core.data.simulate import SimulationConfig, simulate
 from q2_aam.core.training.loop.run_directory import FINISHED
 from q2_aam.types.models import AAMModelDirectoryFormat
 
-QUICK = {
-    "embedding_dim": 16,
-    "attention_heads": 2,
-    "attention_layers": 1,
-    "epochs": 1,
-    "rarefy_depth": 100,
-    "lr": 1e-3,
-    "device": "cpu",
-}
+QUICK = {**run_inputs.QUICK, "embedding_dim": 16}
 
 
 def import_artifact(kind, value, view=None):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import qiime2
+import run_inputs
 import skbio
 from model_files import small_model
 from q2_sample_classifier import PredictionsDirectoryFormat
@@ -25,15 +26,7 @@ from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.types.models import AAMModelDirectoryFormat
 from q2_aam.types.scores import AAMScoresFormat
 
-QUICK = {
-    "embedding_dim": 16,
-    "attention_heads": 2,
-    "attention_layers": 1,
-    "epochs": 1,
-    "rarefy_depth": 100,
-    "lr": 1e-3,
-    "device": "cpu",
-}
+QUICK = {**run_inputs.QUICK, "embedding_dim": 16}
 SHALLOW = {"rarefy_depth": 100}
 
 

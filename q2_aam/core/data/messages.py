@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 LOGGER = "q2_aam"
+CORE = f"{LOGGER}.core"
 MOST, LONGEST = 100, 2000
 """Warnings that are kept at most, and characters of each."""
 EACH = "each"

@@ -128,3 +128,13 @@ def reverse_complement(tokens: np.ndarray) -> np.ndarray:
     place = lengths - 1 - np.arange(tokens.shape[1])
     turned = np.take_along_axis(other[tokens], np.maximum(place, 0), axis=1)
     return np.where(place >= 0, turned, np.uint8(PAD))
+
+
+def lengths(tokens: np.ndarray) -> np.ndarray:
+    """Count the nucleotides of sequences (U, L) that padding may follow, (U,)."""
+    return (tokens != PAD).sum(axis=1)
+
+
+def padded(tokens: np.ndarray, width: int) -> np.ndarray:
+    """Pad sequences (U, L) to a width that is at least L, (U, width)."""
+    return np.pad(tokens, ((0, 0), (0, width - tokens.shape[1])), constant_values=PAD)

@@ -46,13 +46,7 @@ def suitable_depth(depths: np.ndarray) -> int:
 def check_depth(sample_ids: Sequence[str], depths: np.ndarray, depth: int) -> None:
     """Refuse a rarefaction depth that more than half of the samples do not have.
 
-    Parameters
-    ----------
-    sample_ids : sequence of str
-    depths : ndarray of shape (n_samples,)
-        Reads of each sample.
-    depth : int
-        Reads to draw.
+    The parameters are those of `warn_of_shallow`.
 
     Raises
     ------

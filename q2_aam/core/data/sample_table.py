@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
 from q2_aam.core.data import messages, nucleotides
+from q2_aam.core.data.feature_names import shorten
 from q2_aam.core.data.sequences import Sequences, read_sequences, sequences_of
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def _encode(text, feature_ids, max_bp, chosen) -> np.ndarray:
             codes = nucleotides.encode(sequence, max_bp)
         except ValueError as error:
             raise ValueError(
-                f"The sequence of feature '{_shorten(name)}' cannot be read: {error}."
+                f"The sequence of feature '{shorten(name)}' cannot be read: {error}."
             ) from error
         tokens[row, : len(codes)] = codes
     n_cut = sum(len(sequence) > max_bp for sequence in text)
@@ -208,7 +209,3 @@ def warn_of_other_lengths(table: SampleTable, shortest: int, longest: int) -> No
             100 * reads / total, np.median(lengths[other]), shortest, longest,
             extra={"kind": messages.EACH},
         )  # fmt: skip
-
-
-def _shorten(name: str, width: int = 60) -> str:
-    return name if len(name) <= width else f"{name[:width]}…"

@@ -1,6 +1,6 @@
 """Whether true classes belong to the model whose predictions they are compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -27,11 +27,13 @@ def check_classes(true: pd.Series, known: Sequence[str]) -> None:
         return
     raise ValueError(
         f"No value of metadata column '{true.name}' in the {len(true)} predicted samples is a "
-        f"class of the predictions: the column has {_listed(sorted(found))}; the classes are "
-        f"{_listed(known)}. Give the column that was predicted, with the same spelling."
+        f"class of the predictions: the column has {listed(found)}; the classes are "
+        f"{listed(known)}. Give the column that was predicted, with the same spelling."
     )
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """List some names for a message, in their order by letters."""
+    names = sorted(names)
     shown = ", ".join(f"'{name}'" for name in names[:SHOWN])
     return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -97,7 +97,11 @@ def in_frame(vocabulary: Vocabulary, samples: SampleTable) -> SampleTable:
     SampleTable
         With other tokens; features keep their names.
     """
-    return replace(samples, tokens=vocabulary.in_frame(samples.tokens))
+    read = np.unique(samples.counts.indices)
+    own = vocabulary.in_frame(samples.tokens[read])
+    tokens = nucleotides.padded(samples.tokens, own.shape[1])
+    tokens[read] = own
+    return replace(samples, tokens=tokens)
 
 
 def _most_abundant(samples: SampleTable, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,8 +176,7 @@ class _Fit:
     def of(cls, tokens: np.ndarray, search: GappedSearch) -> "_Fit":
         number, n_common = search.common(tokens)
         width = max(tokens.shape[1], search.tokens.shape[1])
-        a, b = (np.zeros((len(tokens), width), dtype=np.uint8) for _ in range(2))
-        a[:, : tokens.shape[1]], b[:, : search.tokens.shape[1]] = tokens, search.tokens[number]
+        a, b = (nucleotides.padded(x, width) for x in (tokens, search.tokens[number]))
         shift, n_equal = (np.zeros(len(tokens), dtype=np.int64) for _ in range(2))
         n_both = np.ones(len(tokens), dtype=np.int64)
         farthest = max(width - LEAST_OVERLAP, 0)
@@ -185,8 +188,7 @@ class _Fit:
             better = (equal > n_equal) & (overlap >= LEAST_OVERLAP) & (n_common > 0)
             shift[better], n_equal[better] = by, equal[better]
             n_both[better] = overlap[better]
-        lengths = ((reads != nucleotides.PAD).sum(axis=1) for reads in (a, b))
-        return cls(shift, n_equal, n_both, *lengths)
+        return cls(shift, n_equal, n_both, nucleotides.lengths(a), nucleotides.lengths(b))
 
 
 def _other_strand(tokens, fit, learnt) -> str:

@@ -85,7 +85,8 @@ class GappedSearch:
             for start in range(0, len(pairs), step):
                 some = pairs[start : start + step]
                 a, b = asked[some], known[some]
-                left, right = _padded(tokens[a], width), _padded(self.tokens[b], width)
+                both = tokens[a], self.tokens[b]
+                left, right = (nucleotides.padded(part, width) for part in both)
                 cost = self._differences(left, right, least[a] - 1)
                 better = cost < least[a]
                 found[a[better]], least[a[better]] = b[better], cost[better]
@@ -93,7 +94,7 @@ class GappedSearch:
 
     def _differences(self, a: np.ndarray, b: np.ndarray, most: np.ndarray) -> np.ndarray:
         """Count the differences of pairs that are near; of others return a very high number."""
-        longer = np.maximum(_lengths(a), _lengths(b))
+        longer = np.maximum(nucleotides.lengths(a), nucleotides.lengths(b))
         most = np.minimum(most, self._most(longer))
         cost = gapped_differences(a, b, most)
         near = (cost <= most) & (longer - _equal(a, b).sum(axis=1) >= LEAST_SAVING * cost)
@@ -135,7 +136,7 @@ class GappedSearch:
         frequency = np.where(words >= 0, self.frequency[words], 0)
         frequency[~whole] = len(self.tokens) + 1  # beyond the end
         # The other sequence may be longer, by as many nucleotides as there may be differences.
-        differences = self._most(_lengths(tokens) / self.least_identity)
+        differences = self._most(nucleotides.lengths(tokens) / self.least_identity)
         n_broken = (K + 1) * differences
         rank = frequency.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
         looked_at = whole & (rank < (n_broken + SPARE)[:, None])
@@ -216,7 +217,7 @@ def gapped_differences(a: np.ndarray, b: np.ndarray, most: np.ndarray) -> np.nda
        64, 100-118.
     """
     found, pairs = most + 1, np.arange(len(a))
-    lengths = _lengths(a), _lengths(b)
+    lengths = nucleotides.lengths(a), nucleotides.lengths(b)
     ends: dict[int, np.ndarray] = {}
     reached: dict[int, np.ndarray] = {}
     for differences in range(int(most.max(initial=-1)) + 1):
@@ -290,14 +291,4 @@ def _kmers(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes = np.zeros((len(tokens), n), dtype=np.int64)
     for i in range(K):
         codes = codes * nucleotides.N_TOKENS + tokens[:, i : i + n]
-    return codes, np.arange(n) <= (_lengths(tokens) - K)[:, None]
-
-
-def _lengths(tokens: np.ndarray) -> np.ndarray:
-    return (tokens != nucleotides.PAD).sum(axis=1)
-
-
-def _padded(tokens: np.ndarray, width: int) -> np.ndarray:
-    padded = np.zeros((len(tokens), width), dtype=np.uint8)
-    padded[:, : tokens.shape[1]] = tokens
-    return padded
+    return codes, np.arange(n) <= (nucleotides.lengths(tokens) - K)[:, None]

@@ -83,9 +83,8 @@ class Vocabulary:
         """
         number = self.find(tokens)
         moved = np.array([_key(row) in self._aligned for row in tokens], dtype=bool)
-        longest = int(_lengths(self.tokens[number[moved]]).max(initial=tokens.shape[1]))
-        replaced = np.zeros((len(tokens), longest), dtype=np.uint8)
-        replaced[:, : tokens.shape[1]] = tokens
+        longest = int(nucleotides.lengths(self.tokens[number[moved]]).max(initial=tokens.shape[1]))
+        replaced = nucleotides.padded(tokens, longest)
         width = min(longest, self.tokens.shape[1])
         replaced[moved] = 0
         replaced[moved, :width] = self.tokens[number[moved], :width]
@@ -121,7 +120,7 @@ class Vocabulary:
         fitted = np.zeros((len(tokens), width), dtype=np.uint8)
         fitted[:, : tokens.shape[1]] = tokens[:, :width]
         equal = _one_hot(fitted) @ self._bases.T  # [U, V]
-        longer = np.maximum(_lengths(tokens)[:, None], _lengths(self.tokens))
+        longer = np.maximum(nucleotides.lengths(tokens)[:, None], nucleotides.lengths(self.tokens))
         identity = equal / np.maximum(longer, 1)
         best = identity.argmax(axis=1)
         return best, identity[np.arange(len(best)), best]
@@ -129,10 +128,6 @@ class Vocabulary:
 
 def _key(row: np.ndarray) -> bytes:
     return row.tobytes().rstrip(bytes([nucleotides.PAD]))
-
-
-def _lengths(tokens: np.ndarray) -> np.ndarray:
-    return (tokens != nucleotides.PAD).sum(axis=1)
 
 
 def _one_hot(tokens: np.ndarray) -> np.ndarray:

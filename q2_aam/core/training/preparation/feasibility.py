@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from q2_aam.core.data import messages
 from q2_aam.core.data.rarefaction import check_depth, rarefy
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
@@ -100,7 +101,7 @@ def _has_all(tree: str, feature_ids) -> bool:
 @contextmanager
 def _silence():
     """Keep back what training will say again."""
-    logger = logging.getLogger("q2_aam.core")
+    logger = logging.getLogger(messages.CORE)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -4,19 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from clocks import Timed
 
 from q2_aam.core.training.loop import callbacks
 from q2_aam.core.training.loop.callbacks import Histograms, History, Patience
-
-
-class Timed:
-    """A clock that is set by hand."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def monotonic(self):
-        return self.now
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from clocks import Timed
 from terminal import Terminal
 
 from q2_aam.core import api
@@ -104,16 +105,6 @@ def test_ctrl_c_after_the_last_epoch_says_how_to_go_on(train, monkeypatch):
     monkeypatch.setattr("q2_aam.core.training.run.complete", stop)
     with pytest.raises(KeyboardInterrupt, match=r"stopped before its end.*set Q2_AAM_RUN_DIR"):
         train()
-
-
-class Timed:
-    """A clock that is set by hand."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def monotonic(self):
-        return self.now
 
 
 @pytest.fixture
