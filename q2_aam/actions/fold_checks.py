@@ -5,8 +5,8 @@ import logging
 log = logging.getLogger(__name__)
 
 MANY_FOLDS, MOST_LISTED = 10, 5
-LONG = 60
-"""Seconds."""
+SHORT, LONG = 2, 60
+"""Seconds: of a fold, below which nothing is said, and of all, from which it is a warning."""
 WAY_OUT = (
     "Choose other folds, or leave these folds out with untrainable_folds 'ignore' "
     "(--p-untrainable-folds ignore)."
@@ -68,7 +68,7 @@ def tell_of_time(seconds: float, n_folds: int) -> None:
 
     Where QIIME 2 runs in parallel, actions return at once, which tells nothing.
     """
-    if seconds < 1 or n_folds < 2:
+    if seconds < SHORT or n_folds < 2:
         return
     level = logging.WARNING if seconds * n_folds > LONG else logging.INFO
     log.log(
