@@ -6,12 +6,17 @@ its defaults; the result predicts the samples of the fold.
 Predictions of all folds are pooled and scored once. The random forest is scikit-learn's with 500
 trees on raw counts, what `qiime sample-classifier` users have today.
 
-A last row shows the same models on the same samples after one nucleotide of every ASV was
-exchanged at random, so that none of them was seen in training; the forest has no features then.
+Further rows show the parts of the prediction by themselves, and the same models on the same
+samples after one nucleotide of every ASV was exchanged at random, so that none of them was seen in
+training; the forest has no features then.
+
+With `--draws`, models are trained on a few samples drawn at random instead, with an encoder of
+these samples or of `--transfer`, and predict all others; the scores of the draws are averaged.
 """
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +36,11 @@ from benchmarks._report import parser, report
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.evaluation import interval_coverage
+from q2_aam.core.model.specification import PARTS
 from q2_aam.core.options import quantile_levels
 
 OURS, UNSEEN, FOREST = "q2-aam", "q2-aam, ASVs never seen", "random forest"
+BY_PART = {f"{part} alone": part for part in PARTS}
 TREES = 500
 CALIBRATION_BINS = 10
 
@@ -43,29 +50,51 @@ def main(arguments=None):
     args = _parser().parse_args(arguments)
     data_set = data.read(args.data)
     values = data_set.column(args.target)
-    folds = args.folds or sorted(data_set.metadata[data.FOLD].dropna().unique())
-    answers = {OURS: [], UNSEEN: []} | ({FOREST: []} if args.forest else {})
-    seconds = dict.fromkeys(answers, 0.0)
-    for fold in folds:
-        train = [name for name in data_set.without_fold(fold) if name in values.index]
-        test = [name for name in data_set.in_fold(fold) if name in values.index]
+    names = [OURS, *BY_PART, *([] if args.draws else [UNSEEN]), *([FOREST] if args.forest else [])]
+    answers, seconds = {name: [] for name in names}, dict.fromkeys(names, 0.0)
+    for label, train, test in _splits(data_set, values, args):
         start = time.perf_counter()
-        model = _train(data_set, values[train], fold, args)
+        model = _train(data_set, values[train], label, args)
         answers[OURS].append(_predict(model, data_set, test))
         seconds[OURS] += time.perf_counter() - start
-        changed = exchange_nucleotides(data_set, np.random.default_rng(args.seed))
-        answers[UNSEEN].append(_predict(model, data_set, test, changed))
+        for name, part in BY_PART.items():
+            answers[name].append(_predict(_alone(model, part), data_set, test))
+        if UNSEEN in answers:
+            changed = exchange_nucleotides(data_set, np.random.default_rng(args.seed))
+            answers[UNSEEN].append(_predict(model, data_set, test, changed))
         if args.forest:
             start = time.perf_counter()
             answers[FOREST].append(_forest(data_set, values[train], test, args.seed))
             seconds[FOREST] += time.perf_counter() - start
-        rows = [_row(name, values, parts, seconds[name]) for name, parts in answers.items()]
-        print(f"after {fold}:", *(_brief(row) for row in rows), sep="\n  ", flush=True)
+        rows = [
+            _row(name, values, parts, seconds[name], averaged=bool(args.draws))
+            for name, parts in answers.items()
+        ]
+        print(f"after {label}:", *(_brief(row) for row in rows), sep="\n  ", flush=True)
     options = {k: str(v) for k, v in vars(args).items() if k != "json" and v is not None}
     report(f"accuracy-{Path(args.data).name}-{args.target}", rows, args.json, options=options)
 
 
-def _train(data_set, values, fold, args):
+def _splits(data_set, values, args):
+    """Yield a name, the samples to train on and those to predict, of each fold or draw."""
+    if args.draws:
+        for draw in range(args.draws):
+            order = np.random.default_rng([args.seed, draw]).permutation(values.index)
+            yield f"draw {draw}", list(order[: args.samples]), list(order[args.samples :])
+        return
+    folds = data_set.metadata[args.folds_column].reindex(values.index)
+    for fold in args.folds or sorted(folds.dropna().unique()):
+        yield fold, list(values.index[folds != fold]), list(values.index[folds == fold])
+
+
+def _alone(model, part):
+    """Return the model with one part of its predictions alone."""
+    stored = model.spec.stored
+    weights = [float(name == part) for name in PARTS]
+    return replace(model, spec=replace(model.spec, stored=stored.with_weights(*weights)))
+
+
+def _train(data_set, values, label, args):
     common = {
         "rarefy_depth": args.rarefy_depth,
         "random_seed": args.seed,
@@ -73,9 +102,11 @@ def _train(data_set, values, fold, args):
     }
     encoder = None
     if args.transfer:
-        encoder = _encoder(data.read(args.transfer), None, args, common)
-    elif args.pretrain_epochs:
-        encoder = _encoder(data_set, fold, args, common)
+        source = data.read(args.transfer)
+        encoder = _encoder(source, list(source.table.ids()), "all", args, common)
+    elif args.pretrain_epochs != 0:
+        ids = list(values.index) if args.draws else _not_in(data_set, label, args)
+        encoder = _encoder(data_set, ids, label, args, common)
     train = api.train_classifier if _is_text(values) else api.train_regressor
     own = {"epochs": args.epochs} if args.epochs else {}
     if args.quantiles and not _is_text(values):
@@ -86,26 +117,32 @@ def _train(data_set, values, fold, args):
         encoder=encoder,
         sequences=data_set.sequences,
         freeze_base=encoder is not None and not args.joint,
-        ensemble=args.ensemble,
         **own,
         monitor=api.Monitor(progress=args.progress),
         **common,
     )
 
 
-def _encoder(data_set, fold, args, common):
-    """Pre-train on all samples but those of a fold, or take what an earlier call kept."""
-    kept = args.encoders and Path(args.encoders) / f"{Path(args.data).name}-{fold}"
+def _not_in(data_set, fold, args) -> list[str]:
+    """List all samples that are not in a fold, those without a value of the column too."""
+    folds = data_set.metadata[args.folds_column].reindex(list(data_set.table.ids()))
+    return [str(name) for name in folds.index[folds != fold]]
+
+
+def _encoder(data_set, ids, label, args, common):
+    """Pre-train on some samples, or take what an earlier call kept."""
+    source = Path(args.transfer or args.data).name
+    kept = args.encoders and Path(args.encoders) / f"{source}-{label}".replace(" ", "-")
     if kept and kept.exists():
         return storage.load(kept)
-    ids = data_set.without_fold(fold) if fold else list(data_set.table.ids())
+    own = {} if args.pretrain_epochs is None else {"epochs": args.pretrain_epochs}
     model = api.pretrain(
         data_set.samples(ids),
         data_set.tree,
         sequences=data_set.sequences,
-        epochs=args.pretrain_epochs,
         test_size=0.1,
         monitor=api.Monitor(progress=args.progress),
+        **own,
         **common,
     )
     if kept:
@@ -160,11 +197,21 @@ def _is_text(values) -> bool:
     return not is_numeric_dtype(values)
 
 
-def _row(name, values, parts, seconds) -> dict:
-    pooled = pd.concat(parts)
-    true = values[pooled.index]
-    scores = _class_scores(true, pooled.fillna(0.0)) if _is_text(values) else _scores(true, pooled)
-    return {"model": name, "samples": len(true), **scores, "minutes": seconds / 60}
+def _row(name, values, parts, seconds, *, averaged: bool) -> dict:
+    """Score predictions of all parts together, or the mean of the scores of each."""
+    rows = [_score(values, part) for part in (parts if averaged else [pd.concat(parts)])]
+    scores = {score: float(np.mean([row[score] for row in rows])) for score in rows[0]}
+    return {
+        "model": name,
+        "samples": sum(len(part) for part in parts),
+        **scores,
+        "minutes": seconds / 60,
+    }
+
+
+def _score(values, said) -> dict[str, float]:
+    true = values[said.index]
+    return _class_scores(true, said.fillna(0.0)) if _is_text(values) else _scores(true, said)
 
 
 def _scores(true, predicted) -> dict[str, float]:
@@ -183,7 +230,7 @@ def _scores(true, predicted) -> dict[str, float]:
 def _class_scores(true, likely) -> dict[str, float]:
     likely = likely[sorted(likely.columns)]
     guess = likely.columns[likely.to_numpy().argmax(axis=1)]
-    present = [name for name in likely.columns if (true == name).any()]
+    present = [name for name in likely.columns if 0 < (true == name).sum() < len(true)]
     auc = [roc_auc_score(true == name, likely[name]) for name in present]
     return {
         "accuracy": accuracy_score(true, guess),
@@ -225,11 +272,16 @@ def _parser():
     made.add_argument("--folds", nargs="+", help="only these folds")
     made.add_argument("--transfer", metavar="DATA", help="pre-train on this data set instead")
     made.add_argument(
-        "--pretrain-epochs", type=int, default=3, help="0: no pre-training (default: 3)"
+        "--folds-column", default=data.FOLD, metavar="COLUMN",
+        help="each value of this column is held out in turn, such as study (default: fold)",
+    )  # fmt: skip
+    made.add_argument("--draws", type=int, default=0, help="draw samples so many times instead")
+    made.add_argument("--samples", type=int, default=80, help="of each draw (default: 80)")
+    made.add_argument(
+        "--pretrain-epochs", type=int, help="0: no pre-training (default: the option's)"
     )
     made.add_argument("--epochs", type=int, help="of training (default: the option's)")
     made.add_argument("--rarefy-depth", type=int, default=0, help="default: all reads")
-    made.add_argument("--ensemble", type=int, default=1)
     made.add_argument(
         "--quantiles", action="store_true", help="numbers: predict a 90%% interval, score it too"
     )

@@ -39,7 +39,7 @@ def main(arguments=None):
                 "ASVs/s": len(samples.feature_ids) / encoding,
             }
         )
-    report("predict", rows, args.json, stored_samples=model.spec.neighbours.n_samples)
+    report("predict", rows, args.json, stored_samples=model.spec.stored.n_samples)
 
 
 def _parser():

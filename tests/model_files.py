@@ -26,11 +26,11 @@ EVENT_NAME = "events.out.tfevents.1700000000.host.1.0"
 FINE_TUNED = {
     ENCODER: {},
     REGRESSOR: {
-        "fine_tuning": RegressionConfig(target_transform="log-zscore"),
+        "fine_tuning": RegressionConfig(target_transform="log-zscore", stored_samples=0),
         "target": NumericTarget("age", "log-zscore", 1.0 / 3.0, 2.0e-5),
     },
     CLASSIFIER: {
-        "fine_tuning": ClassificationConfig(),
+        "fine_tuning": ClassificationConfig(stored_samples=0),
         "target": CategoricalTarget("größe", ("klein", "mittel", "groß")),
     },
 }

@@ -14,7 +14,7 @@ GROUPS = {
     ),
     "the target": (
         "target_transform", "loss_type", "quantiles", "class_weights", "best_metric",
-        "stored_samples", "ensemble",
+        "stored_samples", "ensemble", "asv_dropout",
     ),
     "the samples": (
         "test_size", "shallow_samples", "rarefy_each_epoch", "token_limit", "asv_sampling",

@@ -119,7 +119,8 @@ def read(directories: Sequence[str]) -> list[Model]:
 def page(models: list[Model]) -> Page:
     """Compose the page of one or several models."""
     title = f"Training of {'a model' if len(models) == 1 else f'{len(models)} models'}"
-    sections = [_course(models), _facts(models), _options(models), _history(models)]
+    rest = [_course(models), _facts(models), _options(models), _history(models)]
+    sections = [*_parts_of_predictions(models), *rest]
     downloads = {
         f"history-{i}.tsv": Download(
             model.history.set_index("epoch"), f"all epochs of {model.name} ({model.what})"
@@ -146,6 +147,37 @@ def _lead(model: Model) -> str:
     ]
     said = f" (validation: {', '.join(found)})" if found else ""
     return f"{text}. The epoch kept is {int(row['epoch'])}{said}."
+
+
+def _parts_of_predictions(models: list[Model]) -> list[Section]:
+    """Say what the predictions of models that store samples rest on, and how good each part is."""
+    tables = []
+    for model in models:
+        stored = model.spec.stored
+        if stored is None:
+            continue
+        measure = "accuracy" if stored.classes else "R²"
+        rows = [
+            [name.capitalize(), f"{100 * part.weight:.0f} %", _score(part.score)]
+            for name, part in stored.parts.items()
+        ]
+        rows.append(["All together", "100 %", _score(stored.score)])
+        of = f" of {model.name}" * (len(models) > 1)
+        columns = ["Part", "Weight", f"Validation {measure}"]
+        tables.append(Table(f"Parts of the predictions{of}", columns, rows, 1))
+    if not tables:
+        return []
+    text = (
+        "A prediction is the weighted mean of three parts. The validation samples chose the "
+        "weights, as far as so many samples can. Kernel ridge regression and trees count less in "
+        "a sample with ASVs that the model does not know; the network counts more there. The "
+        "score of all together is a little too high, because the same samples chose the weights."
+    )
+    return [Section("What predictions rest on", [text], tables=tables)]
+
+
+def _score(score: float | None) -> str:
+    return "–" if score is None else number(score)
 
 
 def _warnings(models: list[Model]) -> list[str]:

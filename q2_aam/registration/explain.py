@@ -149,8 +149,8 @@ def _register_importance(plugin):
             "the predictions with and without it. It explains the whole model. Integrated "
             "gradients compare the sample with a sample in which every ASV has the average "
             "embedding, and divide the difference among the ASVs. They are faster for samples "
-            "with many ASVs. They explain what the network reads in the sequences. They do not "
-            "explain the part of a prediction that comes from stored training samples. "
+            "with many ASVs. They explain what the networks predict. They do not explain the "
+            "parts of a prediction that come from kernel ridge regression and trees. "
             "sample-classifier heatmap accepts the importance."
         ),
         citations=[citations["zeiler2014visualizing"], citations["sundararajan2017axiomatic"]],

@@ -709,7 +709,7 @@ def test_extract_encoder(kind):
     encoder = aam.methods.extract_encoder(model).encoder
     encoder.validate("max")
     spec = read(encoder).spec
-    assert (spec.kind, spec.target, spec.neighbours) == (ENCODER, None, None)
+    assert (spec.kind, spec.target, spec.stored) == (ENCODER, None, None)
     if kind != ENCODER:  # warnings may name samples
         assert read(encoder).warnings == ()
 

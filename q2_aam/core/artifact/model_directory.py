@@ -189,6 +189,8 @@ def _saved_config(document: dict[str, Any]) -> SavedConfig:
     apart = ("format_version", "versions", "warnings", "checksums")
     rest = {name: document.pop(name) for name in apart if name in document}
     spec = ModelSpec.from_dict(document)
+    if spec.compares != (spec.stored is not None):
+        raise ValueError("it must have stored samples if stored_samples is above 0, and only then")
     require_keys(rest, apart, "it")
     _check_texts(rest["versions"], "versions", {"q2_aam"})
     checksums = dict(_check_texts(rest["checksums"], "checksums", {CONFIG, WEIGHTS, HISTORY}))

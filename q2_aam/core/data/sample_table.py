@@ -103,6 +103,28 @@ def stack(first: SampleTable, second: SampleTable) -> SampleTable:
     return replace(first, counts=counts, sample_ids=first.sample_ids + second.sample_ids)
 
 
+def most_prevalent(tokens: np.ndarray, counts: csr_matrix, most: int) -> np.ndarray:
+    """Choose the sequences that the most samples have, of those that any sample has.
+
+    Parameters
+    ----------
+    tokens : ndarray of shape (n_features, L), uint8
+        Encoded sequences; features of the same one count together.
+    counts : csr_matrix of shape (n_samples, n_features)
+    most : int
+        Sequences to choose at most.
+
+    Returns
+    -------
+    ndarray of shape (n, L), uint8
+        Distinct, in the order of the sequences.
+    """
+    distinct, number = np.unique(tokens, axis=0, return_inverse=True)
+    prevalence = np.bincount(number.ravel()[counts.indices], minlength=len(distinct))
+    order = np.argsort(-prevalence, kind="stable")[:most]
+    return distinct[np.sort(order[prevalence[order] > 0])]
+
+
 def sample_table(table, sequences: Sequences, max_bp: int, *, chosen: bool = False) -> SampleTable:
     """Bring a feature table and its sequences together.
 

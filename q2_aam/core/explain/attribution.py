@@ -1,7 +1,7 @@
 """Which ASVs drive the prediction of a sample.
 
 Shapes: N samples, F features, B samples of a batch, S ASVs of the largest of them, D embedding
-width, C outputs.
+width, M · W width of the vectors of all networks, C outputs.
 
 References
 ----------
@@ -174,9 +174,10 @@ def integrate_gradients(
     """Share the prediction of a sample out among its ASVs, by integrated gradients.
 
     All ASV embeddings of a sample go in a straight line from the mean embedding of the table's
-    ASVs to their own, while counts stay. The gradient of the network's output along the way, times
-    the way, adds up to what the output changes by: this is what sequences contribute. The
-    training samples kept in a model cannot be differentiated and take no part.
+    ASVs to their own, and their vectors from zero to what was learnt for them, while counts stay.
+    The gradient of the networks' output along the way, times the way, adds up to what the output
+    changes by: this is what the identities of the ASVs contribute. Kernel ridge regression and
+    trees cannot be differentiated and take no part.
 
     Parameters
     ----------
@@ -205,7 +206,11 @@ def integrate_gradients(
         for batch in BatchDataset(table, plan, data):
             batch = batch.to(asvs.device)
             own, alone = asvs[batch.asvs][batch.asv_index].flatten(0, 1), _apart(batch)
-            shares = _attributions(model, alone, start.expand_as(own), own, question, steps)
+            vectors = model.comparison.vectors_of(model.numbers_of(batch))
+            vectors = vectors[batch.asv_index].flatten(0, 1)
+            begin = torch.cat([start.expand_as(own), torch.zeros_like(vectors)], dim=1)
+            end = torch.cat([own, vectors], dim=1)
+            shares = _attributions(model, alone, begin, end, question, steps)
             parts.append(_as_rows(batch, shares.view_as(batch.counts), len(table.feature_ids)))
             done(len(batch))
     return csr_matrix(vstack(parts))[order]
@@ -219,7 +224,7 @@ def _apart(batch: Batch) -> Batch:
 
 
 def _attributions(model, batch, start, end, question, steps) -> Tensor:
-    """Integrate gradients from start to end, both (B S, D), and return (B S,)."""
+    """Integrate gradients from start to end, both (B S, D + M · W), and return (B S,)."""
     outputs = _said(model, batch, end)
     chosen = question.chosen(outputs)
     total = torch.zeros_like(end)
@@ -232,8 +237,11 @@ def _attributions(model, batch, start, end, question, steps) -> Tensor:
     return ((end - start) * total / steps).sum(dim=1)
 
 
-def _said(model, batch, asvs) -> Tensor:
-    return model(batch, asvs, with_embedding=False, with_abundance=False).target
+def _said(model, batch, identities) -> Tensor:
+    """Let the networks predict from embeddings and vectors of ASVs, (B S, D + M · W)."""
+    dim = model.base_model.asv_encoder.position.shape[1]
+    asvs, vectors = identities[:, :dim], identities[:, dim:]
+    return model(batch, asvs, vectors=vectors, with_abundance=False).target
 
 
 def _as_rows(batch: Batch, values: Tensor, n_features: int) -> csr_matrix:

@@ -41,9 +41,9 @@ def prediction_input(
     that are near to stored ones but for insertions and deletions are read as these.
     """
     samples, module = samples_for(model, table, sequences), module_of(model, device)
-    if model.spec.neighbours is not None:
-        warn_of_unknown_reads(module.neighbours.known_asvs, samples)
-        samples = in_frame(module.neighbours.known_asvs, samples)
+    if model.spec.stored is not None:
+        warn_of_unknown_reads(module.stored.known_asvs, samples)
+        samples = in_frame(module.stored.known_asvs, samples)
     return samples, module
 
 
@@ -72,7 +72,7 @@ def known_reads(table, model: TrainedModel, *, sequences: Sequences = None) -> p
     ValueError
         If the model stores no samples.
     """
-    if model.spec.neighbours is None:
+    if model.spec.stored is None:
         is_encoder = model.spec.kind == ENCODER
         why = "is an encoder" if is_encoder else "was trained with stored_samples 0"
         raise ValueError(
@@ -80,6 +80,6 @@ def known_reads(table, model: TrainedModel, *, sequences: Sequences = None) -> p
             "give a model of train-regressor or train-classifier that stores samples."
         )
     samples = samples_for(model, table, sequences)
-    shares = known_shares(module_of(model, "cpu").neighbours.known_asvs, samples)
+    shares = known_shares(module_of(model, "cpu").stored.known_asvs, samples)
     index = pd.Index(samples.sample_ids, name="sample-id")
     return pd.Series(shares, index=index, name="known_reads")

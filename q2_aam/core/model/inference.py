@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from q2_aam.core.data import progress
 from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
 from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.model.learnt_comparison import Occurrences
 from q2_aam.core.options.config import DataConfig
 
 ASVS_AT_A_TIME = 64
@@ -94,11 +95,56 @@ def batches(
             done(len(batch))
 
 
+def encode_and_embed(
+    model: nn.Module, table: SampleTable, data: DataConfig
+) -> tuple[Tensor, Tensor]:
+    """Encode all features of a table, and embed its samples.
+
+    Returns
+    -------
+    asvs : Tensor of shape (F, D)
+        As `encode_asvs` returns them, of features that no sample has, too.
+    embeddings : Tensor of shape (N, D)
+        On the processor.
+    """
+    asvs = encode_asvs(model, table, unseen=True)
+    base = model.base_model
+    with evaluation_mode(model), progress.part("Embedding samples", table.n_samples) as done:
+        parts = []
+        plan = plan_batches(table.richness, SAMPLES_AT_A_TIME)
+        for batch in BatchDataset(table, plan, data):
+            batch = batch.to(asvs.device)
+            parts.append((batch.rows, base(batch, asvs[batch.asvs]).embedding))
+            done(len(batch))
+        return asvs, _gather(parts)
+
+
+def place(model: nn.Module, table: SampleTable, data: DataConfig) -> tuple[Tensor, Tensor]:
+    """Embed the samples of a table, and bring them to their places in the networks' spaces.
+
+    Returns
+    -------
+    embeddings : Tensor of shape (N, D)
+    places : Tensor of shape (N, M · Z)
+        The places in the spaces of all networks, side by side. Both are on the processor.
+    """
+    asvs, embeddings = encode_and_embed(model, table, data)
+    plan, parts = plan_batches(table.richness, SAMPLES_AT_A_TIME), []
+    with evaluation_mode(model):
+        for batch in BatchDataset(table, plan, data):
+            batch = batch.to(asvs.device)
+            own = embeddings[batch.rows.cpu()].to(asvs.device)
+            samples = Occurrences.of(batch, model.numbers_of(batch))
+            places = model.places_of(samples, asvs[batch.asvs], own)
+            parts.append((batch.rows, places.transpose(0, 1).flatten(1)))
+    return embeddings, _gather(parts)
+
+
 def embed(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
     """Embed the samples of a table: [N, D], on the processor."""
     with evaluation_mode(model):
         return _gather(
-            (batch.rows, model(batch, asvs).embedding)
+            (batch.rows, model.base_model(batch, asvs).embedding)
             for batch, asvs in batches(model, table, data, "Embedding samples")
         )
 
@@ -111,6 +157,15 @@ def predict(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
     with evaluation_mode(model):
         return _gather(
             (batch.rows, model.predict(batch, asvs))
+            for batch, asvs in batches(model, table, data, PREDICTING)
+        )
+
+
+def predict_by_network(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
+    """Predict as `predict` does, with what the networks alone say."""
+    with evaluation_mode(model):
+        return _gather(
+            (batch.rows, model.predict_by_network(batch, asvs))
             for batch, asvs in batches(model, table, data, PREDICTING)
         )
 

@@ -1,7 +1,7 @@
 """What a model says of a batch.
 
 Shapes: B samples, S ASVs of the largest of them, P masked positions, D embedding width, C outputs,
-Q quantiles.
+Q quantiles, K training samples that are asked as well.
 """
 
 from dataclasses import dataclass
@@ -24,12 +24,14 @@ class Output:
     abundance : Tensor of shape (B, S), optional
         Logits of the relative abundances within each sample; minus infinity where padded.
     target : Tensor of shape (B, C), optional
-        The learnt value (C = 1), which is the median where quantiles are learnt, or the logits of
-        the classes.
+        The learnt value (C = 1), which is the median where quantiles are learnt and there is no
+        comparison, or the logits of the classes.
     quantiles : Tensor of shape (B, Q), optional
         Quantiles of the learnt value, where the model has learnt them.
-    members : tuple of Tensor of shape (B, C) or (B, Q)
-        What each member of the ensemble predicts; `target` and `quantiles` are their average.
+    compared : tuple of Tensor of shape (B + K, C)
+        What each network of the ensemble predicts by its comparison.
+    read : tuple of Tensor of shape (B, C) or (B, Q)
+        What each network of the ensemble reads from the place of a sample alone.
     """
 
     embedding: Tensor | None = None
@@ -38,4 +40,5 @@ class Output:
     abundance: Tensor | None = None
     target: Tensor | None = None
     quantiles: Tensor | None = None
-    members: tuple[Tensor, ...] = ()
+    compared: tuple[Tensor, ...] = ()
+    read: tuple[Tensor, ...] = ()

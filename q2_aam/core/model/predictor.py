@@ -1,105 +1,184 @@
 """Prediction of a target from the ASVs of a sample, on top of the encoder.
 
 Shapes: B samples, S ASVs of the largest of them, U distinct ASVs of the batch, D embedding width,
-C outputs, Q quantiles.
+M networks, Z width of a place, N samples to compare with, C outputs, Q quantiles, K training
+samples that are asked as well.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from q2_aam.core.data.mini_batches import Batch
 from q2_aam.core.model.layers import Standardise, Transformer
+from q2_aam.core.model.learnt_comparison import (
+    LearntComparison,
+    Occurrences,
+    SideBySide,
+    log_shares,
+    mean_of_targets,
+)
 from q2_aam.core.model.output import Output
+from q2_aam.core.model.quantile_outputs import in_order, outwards
 from q2_aam.core.model.sample_encoder import SequenceEncoder
 from q2_aam.core.model.specification import ENCODER, ModelSpec
 from q2_aam.core.model.stored_samples.comparison import StoredSamples
 from q2_aam.core.model.stored_samples.ensemble_weights import mix
-from q2_aam.core.model.target_head import (
-    TargetHead,
-    average_logits,
-    in_order,
-    means_of,
-    outwards,
-)
-from q2_aam.core.model.tensor_shapes import N_MEANS
-from q2_aam.core.options.config import ModelConfig, TrainConfig
+from q2_aam.core.model.stored_samples.similarity import Vocabulary
+from q2_aam.core.model.tensor_shapes import place_width
+from q2_aam.core.options.config import TrainConfig
 from q2_aam.core.options.quantile_levels import MEDIAN
 
 
-class SequencePredictor(TargetHead):
-    """An encoder with a target: a number, its quantiles, or logits of classes.
-
-    It reads the target itself, and has others beside it do so where answers are to be averaged.
+@dataclass(frozen=True)
+class Others:
+    """Samples of known target that a network compares samples with.
 
     Parameters
     ----------
-    config : ModelConfig
-    n_outputs : int
-        C: 1 for regression, the number of classes for classification.
-    neighbours : StoredSamples, optional
-        Training samples kept to compare others with.
-    levels : tuple of float
-        Quantiles to predict of a number, the median among them; empty for the number alone.
-    ensemble : int
-        How many read the target.
+    places : Tensor of shape (M, N, Z)
+    targets : Tensor of shape (N,)
+        Learnt values or numbers of classes.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        n_outputs: int,
-        neighbours: StoredSamples | None = None,
-        levels: tuple[float, ...] = (),
-        ensemble: int = 1,
-    ):
-        nn.Module.__init__(self)  # the layers that read are made in their turn, below
-        dim, heads = config.embedding_dim, config.attention_heads
-        layers, width = config.sample_layers, len(levels) or n_outputs
+    places: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Training samples that those of a batch are compared with in a step of training.
+
+    Parameters
+    ----------
+    occurrences : Occurrences
+        Of N samples.
+    asvs : Tensor of shape (F, D)
+        Embeddings of the ASVs that these are numbered by.
+    embeddings : Tensor of shape (N, D)
+    targets : Tensor of shape (N,)
+    left_out : Tensor of shape (B + K, N), bool
+        Which must not be asked about a sample of the batch, or about the first K candidates: the
+        sample itself, and those of its group.
+    n_asked : int
+        K.
+    """
+
+    occurrences: Occurrences
+    asvs: Tensor
+    embeddings: Tensor
+    targets: Tensor
+    left_out: Tensor
+    n_asked: int
+
+    @property
+    def asked(self) -> Tensor:
+        """True values of the K candidates that are asked as well, (K,)."""
+        return self.targets[: self.n_asked]
+
+
+class SequencePredictor(nn.Module):
+    """An encoder with networks that predict a number, its quantiles, or classes.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Of a model with a target.
+    """
+
+    def __init__(self, spec: ModelSpec):
+        super().__init__()
+        config, members = spec.model, spec.ensemble
+        dim = config.embedding_dim
         self.base_model = SequenceEncoder(config)
-        self.count_encoder = Transformer(dim, heads, layers, config.dropout)
+        self.count_encoder = Transformer(
+            dim, config.attention_heads, config.sample_layers, config.dropout
+        )
         self.abundance = nn.Linear(dim, 1)
-        self.asv_scale = Standardise(dim)
-        self.make_layers(config, width)
-        self.mean_scale = Standardise(N_MEANS * dim)
-        self.others = nn.ModuleList(TargetHead(config, width) for _ in range(ensemble - 1))
-        self.categorical = n_outputs > 1
-        self.median = levels.index(MEDIAN) if levels else None
-        if levels:  # what samples not trained on tell to add to each quantile
-            self.register_buffer("calibration", torch.zeros(width))
-        self.neighbours = neighbours
+        self.asv_scale, self.sample_scale = Standardise(dim), Standardise(dim)
+        self.comparison = LearntComparison(
+            config, spec.n_vectors, members, spec.fine_tuning.asv_dropout
+        )
+        self.n_classes = spec.n_outputs if spec.n_outputs > 1 else None
+        self.median = spec.quantiles.index(MEDIAN) if spec.quantiles else None
+        self.readout = None
+        if spec.reads_target:
+            n_read = len(spec.quantiles) or spec.n_outputs
+            self.readout = SideBySide(members, place_width(config), n_read)
+            nn.init.zeros_(self.readout.weight)
+        if spec.quantiles:  # what samples not trained on tell to add to each quantile
+            self.register_buffer("calibration", torch.zeros(len(spec.quantiles)))
+        self.stored: StoredSamples | None = None
+        if spec.stored is not None:
+            self.stored = StoredSamples(spec.stored, dim, members * place_width(config))
+        self.vocabulary: Vocabulary | None = None  # of the training, where nothing is stored yet
+        self.others: Others | None = None
 
     def forward(
         self,
         batch: Batch,
         asvs: Tensor | None = None,
         *,
+        embedding: Tensor | None = None,
+        candidates: Candidates | None = None,
+        vectors: Tensor | None = None,
         with_embedding: bool = True,
         with_abundance: bool = True,
     ) -> Output:
-        """Predict for the samples of a batch.
+        """Let the networks predict for the samples of a batch.
 
         Parameters
         ----------
         batch : Batch
         asvs : Tensor of shape (U, D), optional
             Embeddings of the batch's distinct ASVs, if they are at hand.
-        with_embedding, with_abundance : bool
-            Also embed the samples, also predict abundances; False saves time where nobody asks.
+        embedding : Tensor of shape (B, D), optional
+            Embeddings of the samples, if they are at hand.
+        candidates : Candidates, optional
+            Training samples to compare with; otherwise those that are stored.
+        vectors : Tensor of shape (U, M · W), optional
+            In the place of the vectors that were learnt; see `LearntComparison.forward`.
+        with_embedding : bool
+            Return the sample embeddings as part of the output; they are always used.
+        with_abundance : bool
+            Also predict abundances; False saves time where nobody asks.
         """
-        single, context = self.base_model.read(batch, asvs)
-        output = self.base_model.summarise(batch, context, with_embedding)
-        if with_abundance:
-            output = replace(output, abundance=self._abundance(single, batch.mask))
-        members = self._members(batch, single, context)
-        output = replace(output, members=members)
-        if self.categorical:
-            return replace(output, target=average_logits(members))
-        prediction = torch.stack(members).mean(dim=0)
-        if self.median is None:
-            return replace(output, target=prediction)
-        return replace(output, target=prediction[:, self.median, None], quantiles=prediction)
+        output = Output()
+        if asvs is None:
+            asvs = self.base_model.asv_encoder(batch.tokens)
+        if embedding is None:
+            single, context = self.base_model.read(batch, asvs)
+            output = self.base_model.summarise(batch, context, True)
+            embedding = output.embedding
+            if with_abundance:
+                output = replace(output, abundance=self._abundance(single, batch.mask))
+        samples = Occurrences.of(batch, self.numbers_of(batch))
+        places = self.places_of(samples, asvs, embedding, vectors)
+        if candidates is not None:
+            return self._compare_with_candidates(output, places, candidates)
+        return self._compare_with_stored(output, places)
+
+    def numbers_of(self, batch: Batch) -> Tensor:
+        """Return which vector each distinct ASV of a batch has, (U,); -1 if none.
+
+        An ASV that was not seen in training has that of the one it stands for.
+        """
+        vocabulary = self.vocabulary if self.stored is None else self.stored.known_asvs
+        if vocabulary is None or self.comparison.vectors is None:
+            return torch.full((len(batch.tokens),), -1, device=batch.tokens.device)
+        numbers = torch.from_numpy(vocabulary.find(batch.tokens.cpu().numpy()))
+        return numbers.masked_fill(numbers >= len(self.comparison.vectors), -1).to(
+            batch.tokens.device
+        )
+
+    def places_of(
+        self, samples: Occurrences, asvs: Tensor, embeddings: Tensor, vectors: Tensor | None = None
+    ) -> Tensor:
+        """Bring samples to their places; as `LearntComparison.forward`, from plain embeddings."""
+        embeddings = self.sample_scale(embeddings)
+        return self.comparison(samples, self.asv_scale(asvs), embeddings, vectors)
 
     def predict(self, batch: Batch, asvs: Tensor | None = None) -> Tensor:
         """Give the final prediction for the samples of a batch, the samples kept included.
@@ -116,49 +195,96 @@ class SequencePredictor(TargetHead):
     def predict_quantiles(self, batch: Batch, asvs: Tensor | None = None) -> Tensor:
         """Give the calibrated quantiles of the learnt value for the samples of a batch: [B, Q].
 
-        The arguments are those of `forward`. The samples kept move all quantiles of a sample by
-        what they move the prediction, which stays the median.
+        The arguments are those of `forward`. What is predicted by comparison moves all quantiles
+        of a sample, so that the prediction stays the median.
         """
         prediction, output = self._final(batch, asvs)
-        moved = output.quantiles + (prediction - output.target) + self.calibration
-        return outwards(moved, self.median)
+        median = output.quantiles[:, self.median, None]
+        return outwards(output.quantiles + (prediction - median) + self.calibration, self.median)
 
-    def _final(self, batch: Batch, asvs: Tensor | None) -> tuple[Tensor, Output]:
-        """Return the final prediction, and the output of the network alone."""
-        compares = self.neighbours is not None
-        output = self(batch, asvs, with_embedding=compares, with_abundance=False)
-        prediction = output.target.softmax(dim=1) if self.categorical else output.target
-        if not compares:
-            return prediction, output
-        stored, known = self.neighbours(batch, output.embedding)
-        return mix(prediction, stored, self.neighbours.info.blend * known), output
+    def predict_by_network(self, batch: Batch, asvs: Tensor | None = None) -> Tensor:
+        """Give what the networks alone predict, as `predict` does."""
+        return self._as_answer(self(batch, asvs, with_abundance=False))
 
     def adapt(self, batch: Batch, asvs: Tensor) -> None:
-        """Set the scale of what the target is read from by what these samples have."""
+        """Set the scale of what the networks see by what these samples have."""
         with torch.no_grad():
-            single, context = self.base_model.read(batch, asvs)
-            self.asv_scale.fit((single + context)[batch.counts > 0])
-            self.mean_scale.fit(means_of(batch, single, context))
+            _, context = self.base_model.read(batch, asvs)
+            embedding = self.base_model.summarise(batch, context, True).embedding
+            self.asv_scale.fit(asvs)
+            self.sample_scale.fit(embedding)
+            samples = Occurrences.of(batch, self.numbers_of(batch))
+            self.comparison.scale.fit(self.comparison.sums(samples, self.asv_scale(asvs)))
+
+    def _final(self, batch: Batch, asvs: Tensor | None) -> tuple[Tensor, Output]:
+        """Return the final prediction, and the output of the networks alone."""
+        output = self(batch, asvs, with_abundance=False)
+        answer = self._as_answer(output)
+        if self.stored is None:
+            return answer, output
+        by_ridge, by_trees, known = self.stored(batch, output.embedding)
+        return mix(answer, by_ridge, by_trees, known, self.stored.info.weights), output
+
+    def _as_answer(self, output: Output) -> Tensor:
+        return output.target if self.n_classes is None else output.target.softmax(dim=1)
 
     def _abundance(self, single: Tensor, mask: Tensor | None) -> Tensor:
         logits = self.abundance(self.count_encoder(single, mask)).squeeze(-1)
         return logits if mask is None else logits.masked_fill(~mask, float("-inf"))
 
-    def _members(self, batch: Batch, single: Tensor, context: Tensor) -> tuple[Tensor, ...]:
-        asvs = self.asv_scale(single + context)
-        means = self.mean_scale(means_of(batch, single, context))
-        output = [each.predict_target(asvs, batch.mask, means) for each in (self, *self.others)]
+    def _compare_with_candidates(self, output, places, candidates: Candidates) -> Output:
+        others = self.places_of(candidates.occurrences, candidates.asvs, candidates.embeddings)
+        asked = torch.cat([places, others[:, : candidates.n_asked]], dim=1)
+        targets = self._columns(candidates.targets)
+        compared = mean_of_targets(asked, others, targets, candidates.left_out)
+        return self._with_opinions(output, places, compared)
+
+    def _compare_with_stored(self, output: Output, places: Tensor) -> Output:
+        others = self.others if self.stored is None else self._stored_places()
+        if others is None:
+            return self._with_opinions(output, places, None)
+        compared = mean_of_targets(places, others.places, self._columns(others.targets))
+        return self._with_opinions(output, places, compared)
+
+    def _stored_places(self) -> Others:
+        stored = self.stored
+        places = stored.places.unflatten(1, (self.comparison.members, -1)).transpose(0, 1)
+        return Others(places, stored.target)
+
+    def _columns(self, targets: Tensor) -> Tensor:
+        """Return targets (N,) as what is averaged, (N, C)."""
+        if self.n_classes is None:
+            return targets.float()[:, None]
+        return F.one_hot(targets.long().clamp(0, self.n_classes - 1), self.n_classes).float()
+
+    def _with_opinions(self, output: Output, places: Tensor, compared: Tensor | None) -> Output:
+        """Add what each network says [M, B + K, C], and their mean."""
+        if self.readout is not None:
+            # What is read beside a comparison must not change the space of the comparison.
+            read = self.readout(places if compared is None else places.detach()).float()
+            if self.median is not None:
+                read = in_order(read, self.median)
+                output = replace(output, quantiles=read.mean(dim=0))
+            output = replace(output, read=tuple(read))
+        if compared is None:
+            return replace(output, target=self._mean_of(output))
+        own = compared[:, : places.shape[1]].mean(dim=0)
+        if self.n_classes is None:
+            return replace(output, target=own, compared=tuple(compared))
+        logits = tuple(log_shares(compared))
+        return replace(output, target=log_shares(own), compared=logits)
+
+    def _mean_of(self, output: Output) -> Tensor:
         if self.median is not None:
-            output = [in_order(raw, self.median) for raw in output]
-        return tuple(output)
+            return output.quantiles[:, self.median, None]
+        if self.n_classes is None:
+            return torch.stack(output.read).mean(dim=0)
+        return log_shares(torch.stack(output.read).softmax(dim=2).mean(dim=0))
 
 
 def build(spec: ModelSpec) -> nn.Module:
     """Make the model of a specification, with random weights."""
-    if spec.kind == ENCODER:
-        return SequenceEncoder(spec.model)
-    kept = spec.neighbours and StoredSamples(spec.neighbours, spec.model.embedding_dim)
-    return SequencePredictor(spec.model, spec.n_outputs, kept, spec.quantiles, spec.ensemble)
+    return SequenceEncoder(spec.model) if spec.kind == ENCODER else SequencePredictor(spec)
 
 
 def save_memory(model: nn.Module, config: TrainConfig) -> None:

@@ -1,6 +1,6 @@
 """What a trained model is, in plain data: the content of ``config.json`` (torch-free)."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
@@ -21,8 +21,11 @@ KINDS = (ENCODER, REGRESSOR, CLASSIFIER)
 FINE_TUNING = {REGRESSOR: RegressionConfig, CLASSIFIER: ClassificationConfig}
 TARGETS = {REGRESSOR: NumericTarget, CLASSIFIER: CategoricalTarget}
 MAX_COUNT = 2**53
+ROUNDING = 1e-6
 MAX_CODES = 16
 MAX_TREES = 1000
+NETWORK, RIDGE, TREES = PARTS = ("network", "kernel ridge regression", "trees")
+"""What a prediction is a weighted mean of, where a model stores samples."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,27 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One part of a prediction.
+
+    Parameters
+    ----------
+    weight : float
+        How much it counts, from 0 to 1; the weights of all parts sum to 1.
+    score : float, optional
+        R squared, or accuracy of classes, of this part alone on the validation samples.
+    """
+
+    weight: float
+    score: float | None = None
+
+    def __post_init__(self):
+        _check_number("weight", self.weight, 0, 1)
+        if self.score is not None:
+            _check_number("score", self.score, -1e300, 1)
+
+
+@dataclass(frozen=True)
 class StoredSamplesSpec:
     """Sizes of what a model keeps of its training samples, and how it predicts from them.
 
@@ -106,11 +130,12 @@ class StoredSamplesSpec:
         Whether the target is categorical.
     n_trees, n_nodes : int
         Trees grown on these samples, and nodes of all of them.
-    tree_share : float
-        Share of the trees in the comparison with these samples, from 0 to 1.
-    blend : float
-        Share of the comparison with these samples in a prediction, from 0 to 1.
+    parts : dict of str to Part
+        Network, kernel ridge regression and trees, by the names in `PARTS`.
+    score : float, optional
+        Of their mixture on the validation samples, as the score of a `Part`.
     codes : tuple of Code
+        Forms of the target that kernel ridge regression predicts.
     """
 
     n_samples: int
@@ -120,8 +145,8 @@ class StoredSamplesSpec:
     classes: bool
     n_trees: int
     n_nodes: int
-    tree_share: float
-    blend: float
+    parts: dict[str, Part]
+    score: float | None
     codes: tuple[Code, ...]
 
     def __post_init__(self):
@@ -130,8 +155,10 @@ class StoredSamplesSpec:
             _check_count(name, getattr(self, name), low=1)
         if type(self.classes) is not bool:
             raise ValueError(f"classes must be true or false, found {self.classes!r}.")
-        _check_number("tree_share", self.tree_share, 0, 1)
-        _check_number("blend", self.blend, 0, 1)
+        if abs(sum(part.weight for part in self.parts.values()) - 1) > ROUNDING:
+            raise ValueError("The weights of the parts of a prediction must sum to 1.")
+        if self.score is not None:
+            _check_number("score", self.score, -1e300, 1)
         if self.n_trees > MAX_TREES:
             raise ValueError(f"n_trees must be at most {MAX_TREES}, found {self.n_trees}.")
         if not 0 < len(self.codes) <= MAX_CODES:
@@ -140,6 +167,19 @@ class StoredSamplesSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary of JSON values."""
         return asdict(self) | {"codes": [asdict(code) for code in self.codes]}
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weights of the parts, in the order of `PARTS`."""
+        return tuple(self.parts[name].weight for name in PARTS)
+
+    def with_weights(self, *weights: float) -> "StoredSamplesSpec":
+        """Give the parts other weights, in the order of `PARTS`."""
+        parts = {
+            name: replace(self.parts[name], weight=weight)
+            for name, weight in zip(PARTS, weights, strict=True)
+        }
+        return replace(self, parts=parts)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "StoredSamplesSpec":
@@ -150,12 +190,17 @@ class StoredSamplesSpec:
         ValueError
             If a key is unknown or missing, or a value is out of range.
         """
-        require_keys(values, [f.name for f in fields(cls)], "neighbours")
+        require_keys(values, [f.name for f in fields(cls)], "stored")
         if not isinstance(values["codes"], list):
             raise ValueError("codes must be a list.")
         for code in values["codes"]:
             require_keys(code, [f.name for f in fields(Code)], "a code")
-        return cls(**values | {"codes": tuple(Code(**code) for code in values["codes"])})
+        require_keys(values["parts"], PARTS, "parts")
+        for part in values["parts"].values():
+            require_keys(part, [f.name for f in fields(Part)], "a part")
+        parts = {name: Part(**values["parts"][name]) for name in PARTS}
+        codes = tuple(Code(**code) for code in values["codes"])
+        return cls(**values | {"parts": parts, "codes": codes})
 
 
 def _check_count(name: str, value, low: int = 0) -> None:
@@ -176,9 +221,9 @@ _SECTIONS = {
     "fine_tuning": None,  # by kind
     "target": None,
     "reads": Reads,
-    "neighbours": StoredSamplesSpec,
+    "stored": StoredSamplesSpec,
 }
-_OPTIONAL = ("neighbours",)
+_OPTIONAL = ("stored",)
 
 
 @dataclass(frozen=True)
@@ -197,8 +242,10 @@ class ModelSpec:
         Absent for an encoder.
     reads : Reads
         What it was trained on.
-    neighbours : StoredSamplesSpec, optional
+    stored : StoredSamplesSpec, optional
         The training samples kept to compare others with, if there are any.
+    n_vectors : int
+        ASVs that have a vector of their own in the network; none in an encoder.
     """
 
     kind: str
@@ -209,7 +256,8 @@ class ModelSpec:
     reads: Reads
     fine_tuning: TargetConfig | None = None
     target: NumericTarget | CategoricalTarget | None = None
-    neighbours: StoredSamplesSpec | None = None
+    stored: StoredSamplesSpec | None = None
+    n_vectors: int = 0
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -220,21 +268,32 @@ class ModelSpec:
                 raise ValueError(
                     f"{name} of a {self.kind} must be {expected.__name__}, found {found.__name__}."
                 )
-        self._check_neighbours()
+        _check_count("n_vectors", self.n_vectors)
+        self._check_stored()
 
-    def _check_neighbours(self) -> None:
-        if self.neighbours is None:
+    def _check_stored(self) -> None:
+        if self.n_vectors and self.kind == ENCODER:
+            raise ValueError("A SequenceEncoder has no vectors of single ASVs.")
+        if self.stored is None:
             return
-        widths = [code.n_outputs for code in self.neighbours.codes]
-        fits = widths == [self.n_outputs] if self.neighbours.classes else widths[:1] == [1]
-        if self.target is None or not fits or self.neighbours.classes != (self.kind == CLASSIFIER):
-            raise ValueError(f"neighbours do not fit a {self.kind} of {self.n_outputs} outputs.")
+        widths = [code.n_outputs for code in self.stored.codes]
+        fits = widths == [self.n_outputs] if self.stored.classes else widths[:1] == [1]
+        if self.target is None or not fits or self.stored.classes != (self.kind == CLASSIFIER):
+            raise ValueError(
+                f"Stored samples do not fit a {self.kind} of {self.n_outputs} outputs."
+            )
+        if self.stored.n_features < self.n_vectors:
+            raise ValueError(
+                f"There are vectors of {self.n_vectors} ASVs, and {self.stored.n_features} ASVs."
+            )
 
     @classmethod
-    def of(cls, kind: str, settings: Settings, reads: Reads, target=None) -> "ModelSpec":
+    def of(
+        cls, kind: str, settings: Settings, reads: Reads, target=None, n_vectors: int = 0
+    ) -> "ModelSpec":
         """Specify the model that these settings make from these reads."""
         parts = settings.model, settings.data, settings.unifrac, settings.training
-        return cls(kind, *parts, reads, settings.fine_tuning, target)
+        return cls(kind, *parts, reads, settings.fine_tuning, target, n_vectors=n_vectors)
 
     @property
     def n_outputs(self) -> int:
@@ -250,13 +309,23 @@ class ModelSpec:
 
     @property
     def ensemble(self) -> int:
-        """Networks that read the target, whose answers are averaged; none of an encoder."""
+        """Networks that predict the target, whose answers are averaged; none of an encoder."""
         return 0 if self.fine_tuning is None else self.fine_tuning.ensemble
+
+    @property
+    def compares(self) -> bool:
+        """Whether the networks compare samples with stored ones."""
+        return self.fine_tuning is not None and self.fine_tuning.stored_samples > 0
+
+    @property
+    def reads_target(self) -> bool:
+        """Whether the networks read something from the place of a sample alone."""
+        return self.fine_tuning is not None and (bool(self.quantiles) or not self.compares)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as nested dictionaries of JSON values."""
         parts = {name: getattr(self, name) for name in _SECTIONS}
-        return {"kind": self.kind} | {
+        return {"kind": self.kind, "n_vectors": self.n_vectors} | {
             name: None if part is None else part.to_dict() for name, part in parts.items()
         }
 
@@ -269,14 +338,14 @@ class ModelSpec:
         ValueError
             If anything is unknown, missing, of the wrong type, out of range or contradictory.
         """
-        require_keys(values, ("kind", *_SECTIONS), "the configuration")
+        require_keys(values, ("kind", "n_vectors", *_SECTIONS), "the configuration")
         kind = values["kind"]
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}; found {kind!r}.")
         by_kind = {"fine_tuning": FINE_TUNING.get(kind), "target": TARGETS.get(kind)}
         classes = _SECTIONS | by_kind
         parts = {name: _section(name, made_by, values[name]) for name, made_by in classes.items()}
-        return cls(kind, **parts)
+        return cls(kind, **parts, n_vectors=values["n_vectors"])
 
 
 def _section(name, made_by, values):

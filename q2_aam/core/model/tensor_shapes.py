@@ -16,8 +16,8 @@ FEED_FORWARD_RATIO = 2
 SURROUNDINGS = 4
 """Nucleotides on either side of a patch that are embedded together with it."""
 
-N_MEANS = 3
-"""Means of a sample's ASVs that the target is read from: by presence, abundance and its root."""
+HIDDEN_RATIO = 2
+"""Width of the hidden layer of a network that compares samples, in widths of its sums."""
 
 N_SCALES = 5
 """Distances by which samples are compared: Bray-Curtis, absolute, Hellinger, of logarithms, of
@@ -56,6 +56,16 @@ def window_of(config: ModelConfig) -> int:
     return config.patch_size + 2 * SURROUNDINGS
 
 
+def sum_width(config: ModelConfig) -> int:
+    """Return how many numbers a network sums up over the ASVs of a sample."""
+    return 3 * config.embedding_dim // 2
+
+
+def place_width(config: ModelConfig) -> int:
+    """Return how many numbers the place of a sample in the space of a network has."""
+    return config.embedding_dim // 2
+
+
 def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
     """List the tensors that a model of this specification has, by name."""
     config = spec.model
@@ -63,8 +73,9 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
     if spec.kind != ENCODER:
         shapes = _under("base_model", shapes) | _predictor(spec)
     tensors = {name: TensorInfo("F32", shape) for name, shape in shapes.items()}
-    if spec.neighbours is not None:
-        tensors |= _under("neighbours", _neighbours(spec.neighbours, config.embedding_dim))
+    if spec.stored is not None:
+        width = spec.ensemble * place_width(config)
+        tensors |= _under("stored", _stored(spec.stored, config.embedding_dim, width))
     return tensors
 
 
@@ -93,23 +104,44 @@ def _encoder(config):
 
 def _predictor(spec):
     config, d = spec.model, spec.model.embedding_dim
-    n_outputs = len(spec.quantiles) or spec.n_outputs
     layers = _transformer(config, config.sample_layers)
     shapes = _under("count_encoder", layers) | _under("abundance", _linear(d, 1))
-    reader = _under("target_encoder", layers) | _under("pooling", _pooling(config))
-    reader |= _under("head", _linear(d, n_outputs))
-    reader |= _under("mean_head", _linear(N_MEANS * d, n_outputs))
-    shapes |= reader
-    for i in range(spec.ensemble - 1):
-        shapes |= _under(f"others.{i}", reader)
-    for name, width in ("asv_scale", d), ("mean_scale", N_MEANS * d):
-        shapes |= {f"{name}.mean": (width,), f"{name}.deviation": (width,)}
+    shapes |= _under("comparison", _comparison(config, spec.n_vectors, spec.ensemble))
+    for name in "asv_scale", "sample_scale":
+        shapes |= _under(name, _scale(d))
+    n_read = len(spec.quantiles) or spec.n_outputs
+    if spec.reads_target:
+        shapes |= _under("readout", _side_by_side(spec.ensemble, place_width(config), n_read))
     if spec.quantiles:
-        shapes["calibration"] = (n_outputs,)
+        shapes["calibration"] = (n_read,)
     return shapes
 
 
-def _neighbours(info, d):
+def _comparison(config, n_vectors, members):
+    d, width = config.embedding_dim, sum_width(config)
+    hidden = HIDDEN_RATIO * width
+    shapes = {"vectors": (n_vectors, members * width)} if n_vectors else {}
+    shapes |= {
+        "sample_gate": (members, 1, width),
+        "norm_weight": (members, 1, width),
+    }
+    shapes |= _under("sequence", _side_by_side(members, d, width))
+    shapes |= _under("sample", _side_by_side(members, d, width))
+    shapes |= _under("scale", _scale(members * width))
+    shapes |= _under("expand", _side_by_side(members, width, hidden))
+    shapes |= _under("contract", _side_by_side(members, hidden, width))
+    return shapes | _under("place", _side_by_side(members, width, place_width(config)))
+
+
+def _side_by_side(members, n_in, n_out):
+    return {"weight": (members, n_in, n_out), "bias": (members, 1, n_out)}
+
+
+def _scale(d):
+    return {"mean": (d,), "deviation": (d,)}
+
+
+def _stored(info, d, n_place):
     n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
     sequences, nodes = (info.n_features, info.read_length), (info.n_nodes,)
     return {
@@ -118,6 +150,8 @@ def _neighbours(info, d):
         "features": TensorInfo("I32", (info.n_entries,), low=0, high=info.n_features - 1),
         "roots": TensorInfo("F32", (info.n_entries,)),
         "embeddings": TensorInfo("F32", (n, d)),
+        "places": TensorInfo("F32", (n, n_place)),
+        "target": TensorInfo("F32", (n,)),
         "scales": TensorInfo("F32", (N_SCALES,)),
         "dual": TensorInfo("F32", (n, codes)),
         "intercept": TensorInfo("F32", (codes,)),

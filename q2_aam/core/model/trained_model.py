@@ -71,7 +71,8 @@ def encoder_of(model: TrainedModel) -> TrainedModel:
     """
     if model.spec.kind == ENCODER:
         return model
-    spec = replace(model.spec, kind=ENCODER, fine_tuning=None, target=None, neighbours=None)
+    none = dict.fromkeys(("fine_tuning", "target", "stored"))
+    spec = replace(model.spec, kind=ENCODER, n_vectors=0, **none)
     weights = {
         name.removeprefix(BASE): value
         for name, value in model.weights.items()

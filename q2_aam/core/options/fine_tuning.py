@@ -18,18 +18,25 @@ class TargetConfig(Config):
     stored_samples: int = option(
         4000,
         "Maximum number of training samples that the model stores, as ASVs and abundances "
-        "without sample names. Kernel ridge regression and extremely randomized trees predict "
-        "from them. A prediction is a weighted mean of the network and these two. 0 stores none.",
+        "without sample names. The networks compare a sample with them; kernel ridge regression "
+        "and extremely randomized trees predict from them, too. A prediction is a weighted mean "
+        "of the three. With 0 the model stores none, and networks predict from sequences alone.",
         low=0,
         high=20_000,
     )
     ensemble: int = option(
-        1,
-        "Number of networks that predict the target from the same encoder. Each starts from its "
-        "own random weights. Their predictions are averaged. Training of the layers above the "
-        "encoder takes this many times as long.",
+        4,
+        "Number of networks that predict the target from the same encoder, side by side. Each "
+        "starts from its own random weights. Their predictions are averaged.",
         low=1,
         high=16,
+    )
+    asv_dropout: float = option(
+        0.3,
+        "Share of the ASVs of a sample to leave out at random in training, so that the networks "
+        "do not rely on single ASVs.",
+        low=0.0,
+        high=0.9,
     )
     count_penalty: float = option(
         1.0, "Weight of the loss on ASV abundances. 0 leaves it out.", low=0.0

@@ -12,8 +12,9 @@ from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.model import inference
 from q2_aam.core.model.predictor import SequencePredictor, build, save_memory
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
+from q2_aam.core.model.stored_samples.similarity import Vocabulary
 from q2_aam.core.model.trained_model import TrainedModel, encoder_of
-from q2_aam.core.options.config import DataConfig, Settings
+from q2_aam.core.options.config import DataConfig
 from q2_aam.core.training.devices import compiled, device_of_run
 from q2_aam.core.training.loop.fit import fit
 from q2_aam.core.training.loop.lightning_module import TrainingModule
@@ -106,14 +107,18 @@ def _initialise(model, run: PreparedRun) -> None:
         few = table.take(range(min(table.n_samples, 32)))
         base.set_typical_distance(inference.embed(model, few, DataConfig()), phylogenetic.mean)
     if run.spec.target is not None:
-        _adapt(model, table, inputs.settings)
+        _adapt(model, run, table)
 
 
-def _adapt(model: SequencePredictor, table: SampleTable, settings: Settings) -> None:
+def _adapt(model: SequencePredictor, run: PreparedRun, table: SampleTable) -> None:
     """Set the scale of what the target is predicted from, by some training samples."""
+    settings = run.inputs.settings
+    if run.data.with_vectors is not None:
+        model.vocabulary = Vocabulary(run.data.with_vectors)
     rng = np.random.default_rng([settings.training.random_seed, 0xADA7])
     some = table.take(np.sort(rng.permutation(table.n_samples)[:ADAPTED_TO]))
     asvs = inference.encode_asvs(model, some)
     plan = [np.arange(some.n_samples)]
     batch = BatchDataset(some, plan, settings.data)[0]
-    model.adapt(batch, asvs[batch.asvs])
+    with inference.evaluation_mode(model):
+        model.adapt(batch, asvs[batch.asvs])

@@ -10,18 +10,14 @@ import numpy as np
 import torch
 
 from q2_aam.core.model import inference
-from q2_aam.core.model.predictor import SequencePredictor
-from q2_aam.core.model.specification import CLASSIFIER, ModelSpec
+from q2_aam.core.model.predictor import Others, SequencePredictor
+from q2_aam.core.model.specification import CLASSIFIER, PARTS, ModelSpec, Part
 from q2_aam.core.model.stored_samples.comparison import (
     LabelledSamples,
     StoredSamples,
     fit_stored_samples,
 )
-from q2_aam.core.model.stored_samples.ensemble_weights import (
-    cautious_ensemble_weight,
-    ensemble_weight,
-    mix,
-)
+from q2_aam.core.model.stored_samples.ensemble_weights import ensemble_weights, mix
 from q2_aam.core.options.config import DataConfig, Settings
 from q2_aam.core.training import conformal
 from q2_aam.core.training.objective.losses import class_factors
@@ -30,9 +26,6 @@ from q2_aam.core.training.preparation.run_data import Pass, RunData
 log = logging.getLogger(__name__)
 
 FITTING = "Fitting kernel ridge regression and trees to %d samples."
-
-UNTRIED_WEIGHT = 0.75
-"""Weight of the stored samples in a prediction where no validation samples can tell."""
 
 MOST_VALIDATION = 2000
 """Validation samples that decide on weights and calibrate quantiles, at most."""
@@ -48,34 +41,37 @@ def complete(
     """Add to a trained model what is not learnt by gradients; return its new specification."""
     seed, most = settings.training.random_seed, settings.fine_tuning.stored_samples
     validation = run.validation and _at_most(run.validation, MOST_VALIDATION, seed)
-    before = None
+    quantiles = prediction = stored = None
     if spec.quantiles and validation is not None:
-        before = inference.predict_quantiles(model, validation.table, settings.data)
-    moved = 0.0
+        quantiles = inference.predict_quantiles(model, validation.table, settings.data).double()
+        prediction = quantiles[:, model.median, None].numpy()
     if most > 0:
         whole, factors = run.training(0), None
         if spec.kind == CLASSIFIER:  # of all training samples: those stored may lack a class
             factors = class_factors(settings.fine_tuning, whole.targets, spec.n_outputs)
         training = _at_most(whole, most, seed)
-        model.neighbours, moved = _stored_samples(model, settings, factors, training, validation)
-        spec = replace(spec, neighbours=model.neighbours.info)
+        stored, prediction = _stored_samples(
+            model, settings, factors, training, validation, run.with_vectors
+        )
+        model.stored = stored
+        spec = replace(spec, stored=stored.info)
     if spec.quantiles:
-        _calibrate(model, spec.quantiles, before, moved, validation)
+        if quantiles is not None:
+            quantiles = quantiles.numpy() + (prediction - quantiles[:, model.median, None].numpy())
+        _calibrate(model, spec.quantiles, quantiles, validation)
     return spec
 
 
-def _calibrate(model: SequencePredictor, levels, before, moved, validation: Pass | None) -> None:
+def _calibrate(model: SequencePredictor, levels, quantiles, validation: Pass | None) -> None:
     """Make quantiles hold for samples that were not trained on.
 
     Parameters
     ----------
     levels : tuple of float
-    before : Tensor of shape (N, Q), optional
-        What the network alone predicts of the validation samples.
-    moved : ndarray of shape (N, 1), or 0
-        By how much the stored samples move these predictions.
+    quantiles : ndarray of shape (N, Q), optional
+        What is predicted of the validation samples, not calibrated.
     """
-    if before is None:
+    if quantiles is None:
         log.warning(
             "Without validation samples (test_size 0) the quantiles are not calibrated: fewer "
             "values than promised may lie between them."
@@ -91,7 +87,7 @@ def _calibrate(model: SequencePredictor, levels, before, moved, validation: Pass
             fewest,
             len(true),
         )
-    by = conformal.corrections(before.double().numpy() + moved, true.astype(float), levels)
+    by = conformal.corrections(quantiles, true.astype(float), levels)
     model.calibration.copy_(torch.from_numpy(by))
 
 
@@ -101,47 +97,82 @@ def _stored_samples(
     factors: np.ndarray | None,
     training: Pass,
     validation: Pass | None,
-) -> tuple[StoredSamples, np.ndarray | float]:
-    """Store samples to compare others with, and find out how much the comparison is worth.
+    with_vectors: np.ndarray,
+) -> tuple[StoredSamples, np.ndarray | None]:
+    """Store samples to compare others with, and find out how much each part is worth.
 
     Its worth is measured on the validation samples, before these are stored themselves.
 
     Returns
     -------
     StoredSamples
-    ndarray of shape (N, C), or 0
-        By how much the stored samples move predictions of the validation samples.
+    ndarray of shape (N, C), optional
+        What the parts together predict of the validation samples.
     """
     training = _labelled(model, training, settings.data)
     seed, most = settings.training.random_seed, settings.fine_tuning.stored_samples
+    options = {"first": with_vectors, "seed": seed}
     if validation is None:
         log.info(FITTING, training.table.n_samples)
-        return fit_stored_samples(training, factors, blend=UNTRIED_WEIGHT, seed=seed), 0.0
+        return fit_stored_samples(training, factors, **options), None
     held = _labelled(model, validation, settings.data)
-    by_network = inference.predict(model, held.table, settings.data).numpy()
+    model.others = _others(training, model.comparison.members)
+    by_network = inference.predict_by_network(model, held.table, settings.data).double().numpy()
     log.info(FITTING, training.table.n_samples)
     by_ridge, by_trees, known = fit_stored_samples(
-        training, factors, trees_of_each=TRIAL_TREES, seed=seed
+        training, factors, trees_of_each=TRIAL_TREES, **options
     ).predict_separately(held)
-    tree_share = ensemble_weight(by_ridge, by_trees, held.target, factors)
-    by_stored = mix(by_ridge, by_trees, np.full(len(known), tree_share))
-    blend = cautious_ensemble_weight(by_network, by_stored, known, held.target, factors)
+    opinions = by_network, by_ridge, by_trees
+    weights = ensemble_weights(opinions, known, held.target, factors)
+    together = mix(*opinions, known, weights)
+    parts = {
+        name: Part(weight, _score(said, held.target, factors))
+        for name, said, weight in zip(PARTS, opinions, weights, strict=True)
+    }
+    score = _score(together, held.target, factors)
+    _say(parts, score, factors)
+    stored = training.and_also(held)
+    stored = stored.take(_rows(stored.table.n_samples, most, seed))
+    log.info(FITTING, stored.table.n_samples)
+    return fit_stored_samples(stored, factors, parts=parts, score=score, **options), together
+
+
+def _others(samples: LabelledSamples, members: int) -> Others:
+    places = torch.from_numpy(samples.places).unflatten(1, (members, -1)).transpose(0, 1)
+    return Others(places, torch.from_numpy(samples.target))
+
+
+def _score(said: np.ndarray, true: np.ndarray, factors) -> float | None:
+    """Return R squared, or the accuracy of classes; None where all values are the same."""
+    if factors is not None:
+        return float((said.argmax(axis=1) == true).mean())
+    spread = np.square(true - true.mean()).sum()
+    return float(1 - np.square(said[:, 0] - true).sum() / spread) if spread > 0 else None
+
+
+def _say(parts: dict[str, Part], score: float | None, factors) -> None:
+    """Say what a prediction is made of, and how good each part is by itself."""
+    said = ", ".join(
+        f"{100 * part.weight:.0f}% {name}{_in_brackets(part.score)}"
+        for name, part in parts.items()
+    )
+    measure = "R squared" if factors is None else "accuracy"
     log.info(
-        "A prediction is a weighted mean: %.0f%% network, %.0f%% kernel ridge regression, "
-        "%.0f%% trees.",
-        100 * (1 - blend), 100 * blend * (1 - tree_share), 100 * blend * tree_share,
+        "A prediction is a weighted mean: %s; together%s. In brackets: %s on the validation "
+        "samples.",
+        said, _in_brackets(score), measure,
     )  # fmt: skip
-    together = training.and_also(held)
-    moved = mix(by_network, by_stored, blend * known) - by_network
-    together = together.take(_rows(together.table.n_samples, most, seed))
-    log.info(FITTING, together.table.n_samples)
-    kept = fit_stored_samples(together, factors, tree_share=tree_share, blend=blend, seed=seed)
-    return kept, moved
+
+
+def _in_brackets(score: float | None) -> str:
+    return " (not defined)" if score is None else f" ({score:.3f})"
 
 
 def _labelled(model, part: Pass, data: DataConfig) -> LabelledSamples:
-    embeddings = inference.embed(model, part.table, data).numpy()
-    return LabelledSamples(part.table, embeddings, part.targets, part.groups)
+    embeddings, places = inference.place(model, part.table, data)
+    return LabelledSamples(
+        part.table, embeddings.numpy(), part.targets, places.numpy(), part.groups
+    )
 
 
 def _at_most(part: Pass, most: int, seed: int) -> Pass:

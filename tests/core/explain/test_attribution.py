@@ -69,12 +69,11 @@ def test_importance_of_random_weights_is_another(data, regressor, method):
     generator = torch.Generator().manual_seed(5)
     weights = {
         name: torch.randn(value.shape, generator=generator) * value.std()
-        if value.is_floating_point() and value.dim() > 1 and "neighbours" not in name
+        if value.is_floating_point() and value.dim() > 1 and "stored" not in name
         else value
         for name, value in regressor.weights.items()
     }
-    spec = replace(regressor.spec, neighbours=None)
-    weights = {name: value for name, value in weights.items() if "neighbours" not in name}
+    spec = replace(regressor.spec, stored=regressor.spec.stored.with_weights(1.0, 0.0, 0.0))
     spoilt = replace(regressor, spec=spec, weights=weights)
     before = api.importance(table, regressor, method=method).mean_effects
     after = api.importance(table, spoilt, method=method).mean_effects
@@ -118,7 +117,7 @@ def test_occlude_leaves_samples_of_one_asv_alone(data, regressor, caplog):
 
 
 def network_says(module, samples, config, question, towards):
-    """Return what the network says of samples whose ASVs are all average, or their own."""
+    """Return what the networks say of samples whose ASVs are all average, or their own."""
     asvs = inference.encode_asvs(module, samples)
     seen = np.unique(samples.counts.indices)
     own = asvs if towards == "own" else asvs[seen].mean(dim=0).expand_as(asvs)
@@ -126,7 +125,11 @@ def network_says(module, samples, config, question, towards):
     batch = attribution.BatchDataset(samples, plan, config)[0]
     with torch.no_grad():
         chosen = question.chosen(module(batch, asvs[batch.asvs]).target)
-        return question.of_outputs(module(batch, own[batch.asvs]).target, chosen).numpy()
+        vectors = module.comparison.vectors_of(module.numbers_of(batch))
+        assert vectors.abs().max() > 0
+        vectors = vectors * (towards == "own")
+        said = module(batch, own[batch.asvs], vectors=vectors).target
+        return question.of_outputs(said, chosen).numpy()
 
 
 @pytest.mark.parametrize("kind", ["number", "class", "predicted class"])

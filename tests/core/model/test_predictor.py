@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from q2_aam.core.data.mini_batches import BatchDataset, collate, plan_batches
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
-from q2_aam.core.model.predictor import SequencePredictor, build, save_memory
+from q2_aam.core.model.predictor import build, save_memory
 from q2_aam.core.model.sample_encoder import SequenceEncoder
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec, Reads
 from q2_aam.core.model.tensor_shapes import tensor_shapes
@@ -31,6 +31,11 @@ from q2_aam.core.training.objective.losses import masked_bases, nucleotide_loss
 SMALL = ModelConfig(embedding_dim=16, attention_heads=2, attention_layers=2, max_bp=60)
 
 
+def spec_of(kind, fine_tuning, target, config=SMALL, n_vectors=0):
+    parts = (config, DataConfig(), UniFracConfig(), TrainConfig(), Reads(1, 1, 40, 40))
+    return ModelSpec(kind, *parts, fine_tuning, target, n_vectors=n_vectors)
+
+
 @pytest.fixture(scope="module")
 def table(simulated):
     return sample_table(simulated.table, None, 60)
@@ -39,7 +44,12 @@ def table(simulated):
 @pytest.fixture
 def predictor():
     torch.manual_seed(0)
-    return SequencePredictor(SMALL, 3).eval()
+    alone = ClassificationConfig(stored_samples=0, asv_dropout=0.0)
+    model = build(spec_of(CLASSIFIER, alone, CategoricalTarget("site", ("a", "b", "c")))).eval()
+    # What starts from zero would hide whatever is before it.
+    torch.nn.init.normal_(model.readout.weight)
+    torch.nn.init.normal_(model.comparison.sample_gate)
+    return model
 
 
 def batch_of(table, rows):
@@ -133,6 +143,7 @@ def test_save_memory_changes_no_gradient(table, predictor, options):
         predictor.zero_grad()
         predictor.train()
         predictor.requires_grad_(True)
+        predictor.comparison.dropout = 0.0
         for part in predictor.modules():
             if isinstance(part, torch.nn.Dropout):
                 part.p = 0.0
@@ -223,11 +234,15 @@ def test_restored_nucleotides_are_those_under_the_mask(table, predictor):
         (REGRESSOR, RegressionConfig(loss_type="quantile"), NumericTarget("age")),
         (CLASSIFIER, ClassificationConfig(), CategoricalTarget("site", ("a", "b", "c"))),
         (CLASSIFIER, ClassificationConfig(ensemble=3), CategoricalTarget("site", ("a", "b"))),
+        (
+            CLASSIFIER,
+            ClassificationConfig(stored_samples=0),
+            CategoricalTarget("site", ("a", "b")),
+        ),
     ],
 )
 @pytest.mark.parametrize("config", [SMALL, ModelConfig(embedding_dim=24, attention_layers=1)])
 def test_tensor_shapes_are_those_of_the_model(config, kind, fine_tuning, target):
-    parts = (config, DataConfig(), UniFracConfig(), TrainConfig(), Reads(1, 1, 40, 40))
-    spec = ModelSpec(kind, *parts, fine_tuning, target)
+    spec = spec_of(kind, fine_tuning, target, config, n_vectors=0 if target is None else 5)
     state = {name: tuple(value.shape) for name, value in build(spec).state_dict().items()}
     assert state == {name: info.shape for name, info in tensor_shapes(spec).items()}

@@ -79,7 +79,8 @@ SHOWN_BY = {
     "device": "test_training_refuses_a_gpu_that_is_not_there",
     "freeze_base": "test_freeze_base_keeps_the_encoder",
     "stored_samples": "test_stored_samples_bounds_how_many_are_kept",
-    "ensemble": "test_each_learns_as_if_it_were_alone",
+    "ensemble": "test_networks_learn_apart",
+    "asv_dropout": "test_asvs_are_left_out_in_training_alone",
     "count_penalty": "test_fine_tuning_total_is_the_weighted_sum",
     "target_penalty": "test_fine_tuning_total_is_the_weighted_sum",
     "target_transform": "test_predictions_are_in_the_units_of_the_column",
@@ -202,6 +203,7 @@ def test_token_limit_hides_the_rarest_asvs(simulated, options):
         counts[rarest] = 0
     few = biom.Table(few, names, simulated.table.ids())
     plain = {**options, "rarefy_depth": 0, "nuc_penalty": 0.0, "stored_samples": 0, "dropout": 0.0}
+    plain["asv_dropout"] = 0.0
     plain |= {"optimizer": "sgd", "lr": 0.1}  # Adam would make whole steps of rounding
     age = simulated.metadata["age"]
     limited = api.train_regressor(simulated.table, age, token_limit=3, **plain)

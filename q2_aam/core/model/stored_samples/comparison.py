@@ -1,12 +1,12 @@
 """The training samples that a model keeps, to compare new samples with.
 
-A transformer maps nearly equal ASVs to nearly equal vectors, while which exact ASV a sample has
-often tells more than what it is related to. So a prediction also rests on how alike a sample is to
-each sample kept, in its ASVs, their abundances and its embedding, and on trees that were grown on
-the ASVs of these samples.
+They are at their places in the spaces that the networks learnt. Beside the networks, two parts
+predict that nothing is learnt for by gradients: kernel ridge regression, from how alike a sample
+is to each sample kept in its ASVs, their abundances and its embedding, and trees that were grown
+on the ASVs of these samples.
 
 Shapes: B samples in a batch, U distinct ASVs in it, N samples kept, V ASVs of these, C codes of
-the target, D embedding width, T trees, P nodes of them.
+the target, D embedding width, M networks, Z width of a place, T trees, P nodes of them.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from q2_aam.core.data import progress
+from q2_aam.core.data import nucleotides, progress
 from q2_aam.core.data.mini_batches import Batch
 from q2_aam.core.data.sample_table import SampleTable, stack
-from q2_aam.core.model.specification import StoredSamplesSpec
+from q2_aam.core.model.specification import PARTS, Part, StoredSamplesSpec
 from q2_aam.core.model.stored_samples import kernel_ridge as regression
 from q2_aam.core.model.stored_samples import similarity
-from q2_aam.core.model.stored_samples.ensemble_weights import mix
+from q2_aam.core.model.stored_samples.ensemble_weights import EVEN
 from q2_aam.core.model.stored_samples.extra_trees import TREES_OF_EACH, Trees, grow
 from q2_aam.core.model.stored_samples.similarity import Composition, Vocabulary
 from q2_aam.core.model.tensor_shapes import N_SCALES
@@ -41,9 +41,11 @@ class StoredSamples(nn.Module):
         Sizes, and how the codes are combined.
     embedding_dim : int
         D.
+    place_width : int
+        M · Z.
     """
 
-    def __init__(self, info: StoredSamplesSpec, embedding_dim: int):
+    def __init__(self, info: StoredSamplesSpec, embedding_dim: int, place_width: int):
         super().__init__()
         self.info = info
         n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
@@ -53,6 +55,8 @@ class StoredSamples(nn.Module):
             "features": ((info.n_entries,), torch.int32),
             "roots": ((info.n_entries,), torch.float32),
             "embeddings": ((n, embedding_dim), torch.float32),
+            "places": ((n, place_width), torch.float32),
+            "target": ((n,), torch.float32),
             "scales": ((N_SCALES,), torch.float32),
             "dual": ((n, codes), torch.float32),
             "intercept": ((codes,), torch.float32),
@@ -77,7 +81,7 @@ class StoredSamples(nn.Module):
         self._ready = None
         return super().load_state_dict(*args, **kwargs)
 
-    def forward(self, batch: Batch, embedding: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Predict from the samples kept.
 
         Parameters
@@ -87,15 +91,14 @@ class StoredSamples(nn.Module):
 
         Returns
         -------
-        prediction : Tensor of shape (B, C)
+        by_ridge, by_trees : Tensor of shape (B, C)
             The learnt value (C = 1) or the probabilities of the classes.
         known : Tensor of shape (B,)
             Share of the reads whose ASVs the samples kept have, or nearly so.
         """
         tokens, other = batch.tokens.cpu().numpy(), embedding.detach().cpu().numpy()
-        by_ridge, by_trees, known = self._predict(_counts(batch), tokens, other)
-        said = mix(by_ridge, by_trees, np.full(len(known), self.info.tree_share))
-        return torch.from_numpy(said).to(embedding), torch.from_numpy(known).to(embedding)
+        found = self._predict(_counts(batch), tokens, other)
+        return tuple(torch.from_numpy(said).to(embedding) for said in found)
 
     def predict_separately(
         self, samples: "LabelledSamples"
@@ -191,6 +194,8 @@ class LabelledSamples:
     embeddings : ndarray of shape (N, D)
     target : ndarray of shape (N,)
         Learnt values, or numbers of classes.
+    places : ndarray of shape (N, M · Z)
+        Where the networks place them.
     groups : ndarray of shape (N,), optional
         Number of the group of each sample. Samples of a group do not predict each other where it
         is found out how well samples predict others.
@@ -199,14 +204,17 @@ class LabelledSamples:
     table: SampleTable
     embeddings: np.ndarray
     target: np.ndarray
+    places: np.ndarray
     groups: np.ndarray | None = None
 
     def take(self, rows) -> "LabelledSamples":
         """Keep these rows."""
         groups = None if self.groups is None else self.groups[rows]
-        return LabelledSamples(
-            self.table.take(rows), self.embeddings[rows], self.target[rows], groups
+        table, (embeddings, target, places) = (
+            self.table.take(rows),
+            (values[rows] for values in (self.embeddings, self.target, self.places)),
         )
+        return LabelledSamples(table, embeddings, target, places, groups)
 
     def and_also(self, others: "LabelledSamples") -> "LabelledSamples":
         """Add samples of a table of the same features."""
@@ -217,6 +225,7 @@ class LabelledSamples:
             stack(self.table, others.table),
             np.concatenate([self.embeddings, others.embeddings]),
             np.concatenate([self.target, others.target]),
+            np.concatenate([self.places, others.places]),
             groups,
         )
 
@@ -225,8 +234,9 @@ def fit_stored_samples(
     known: LabelledSamples,
     class_factors: np.ndarray | None,
     *,
-    tree_share: float = 0.5,
-    blend: float = 1.0,
+    first: np.ndarray | None = None,
+    parts: dict[str, Part] | None = None,
+    score: float | None = None,
     trees_of_each: int = TREES_OF_EACH,
     seed: int = 0,
 ) -> StoredSamples:
@@ -237,18 +247,20 @@ def fit_stored_samples(
     known : LabelledSamples
     class_factors : ndarray of shape (n_classes,), optional
         What the share of each class is multiplied with; None for a numeric target.
-    tree_share : float
-        Share of the trees in the comparison, from 0 to 1.
-    blend : float
-        Share of the comparison in predictions, from 0 to 1.
+    first : ndarray of shape (V', L), uint8, optional
+        Sequences that the ASVs of the samples are numbered after: those that have vectors.
+    parts : dict of str to Part, optional
+        How much network, regression and trees count; by default evenly.
+    score : float, optional
+        Of their mixture on the validation samples.
     trees_of_each : int
         How many trees to grow; see `grow`.
     seed : int
         Of the trees.
     """
     table = known.table.observed()
-    vocabulary, column = np.unique(table.tokens, axis=0, return_inverse=True)
-    kept = Composition.of(table.counts, column.ravel(), len(vocabulary))
+    vocabulary, column = _numbered(table.tokens, first)
+    kept = Composition.of(table.counts, column, len(vocabulary))
     both = kept, known.embeddings.astype(float)
     scales, fitted = _fit_ridge(both, known, class_factors)
     trees = grow(
@@ -263,17 +275,19 @@ def fit_stored_samples(
         classes=class_factors is not None,
         n_trees=len(trees.sizes),
         n_nodes=len(trees.skip),
-        tree_share=tree_share,
-        blend=blend,
+        parts=parts or {name: Part(share) for name, share in zip(PARTS, EVEN, strict=True)},
+        score=score,
         codes=fitted.codes,
     )
-    module = StoredSamples(info, known.embeddings.shape[1])
+    module = StoredSamples(info, known.embeddings.shape[1], known.places.shape[1])
     content = {
         "vocabulary": vocabulary,
         "richness": np.diff(kept.roots.indptr),
         "features": kept.roots.indices,
         "roots": kept.roots.data,
         "embeddings": known.embeddings,
+        "places": known.places,
+        "target": known.target.astype(np.float32),
         "scales": scales,
         "dual": fitted.dual,
         "intercept": fitted.intercept,
@@ -282,6 +296,17 @@ def fit_stored_samples(
     for name, array in content.items():
         getattr(module, name).copy_(torch.from_numpy(np.ascontiguousarray(array)))
     return module
+
+
+def _numbered(tokens: np.ndarray, first: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """List distinct sequences, given ones first; return them and the number of each sequence."""
+    if first is None:
+        first = tokens[:0]
+    width = max(tokens.shape[1], first.shape[1])
+    both = np.concatenate([nucleotides.padded(t, width) for t in (first, tokens)])
+    _, found, number = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    rank = found.argsort().argsort()  # in the order of where each is first
+    return both[np.sort(found)], rank[number.ravel()][len(first) :]
 
 
 def _fit_ridge(

@@ -1,51 +1,51 @@
-"""Mixing predictions of several kinds, in the proportion that validation samples recommend.
+"""Mixing what several parts predict, in the proportion that validation samples recommend.
 
-A few dozen validation samples say little about a proportion: what they recommend is one opinion,
-and what one would do without them is another, worth `PRIOR_SAMPLES` of them.
+A few dozen validation samples say little about a proportion. So the parts are also believed to be
+equally good, and that belief weighs as much as `PRIOR_SAMPLES` validation samples.
 
 Shapes: N samples, C outputs (one value, or a probability for each class).
 """
 
+from itertools import product
+
 import numpy as np
-from scipy.stats import t as student
 
 PRIOR_SAMPLES = 100
 """Validation samples that would weigh as much as what is believed without any."""
 
-CONFIDENCE = 0.975
-"""With which a loss must be the greater (Student's t, one-sided) to count as shown."""
+STEPS = 24
+"""Weights are tried in steps of one part in so many."""
 
-SHARES = np.linspace(0, 1, 21)
 LEAST_PROBABILITY = 1e-9
 
-
-def mix(first, second, share):
-    """Mix predictions (N, C), or tensors of them, with the share (N,) of the second."""
-    return first + share[:, None] * (second - first)
+EVEN = (1 / 3, 1 / 3, 1 / 3)
+"""Weights of the network, kernel ridge regression and trees where nothing is known of them."""
 
 
-def ensemble_weight(first, second, target, factors=None) -> float:
-    """Choose the share of the second of two predictions that are believed to be equally good.
+def mix(by_network, by_ridge, by_trees, known, weights):
+    """Mix predictions (N, C), arrays or tensors.
 
-    Parameters and result are those of `cautious_ensemble_weight`; both predictions use all reads.
+    The last two parts know ASVs that are stored and no others, so they count in proportion to
+    `known` (N,), the share of the reads that they know, and the network counts for the rest.
     """
-    losses = _losses(first, second, np.ones(len(target)), target, factors)
-    return _weighed(losses, 0.5)
+    _, ridge, trees = weights
+    known = known[:, None]
+    return (
+        by_network
+        + known * ridge * (by_ridge - by_network)
+        + known * trees * (by_trees - by_network)
+    )
 
 
-def cautious_ensemble_weight(first, second, known, target, factors=None) -> float:
-    """Choose the share of the second of two predictions, of which the first is flattered.
-
-    The validation samples have chosen the epoch of the network that makes the first one. So the
-    second is believed to be the better, unless they show that it is not: what is believed is the
-    largest share whose loss is not significantly above the least.
+def ensemble_weights(parts, known, target, factors=None) -> tuple[float, float, float]:
+    """Choose the weights of the network, kernel ridge regression and trees.
 
     Parameters
     ----------
-    first, second : ndarray of shape (N, C)
-        What each predicts: values (C = 1) or probabilities.
+    parts : sequence of three ndarray of shape (N, C)
+        What each predicts of the validation samples: values (C = 1) or probabilities.
     known : ndarray of shape (N,)
-        Share of the reads that the second can use; it counts in proportion.
+        Share of the reads that the last two can use.
     target : ndarray of shape (N,)
         Learnt values or numbers of classes.
     factors : ndarray of shape (C,), optional
@@ -53,31 +53,27 @@ def cautious_ensemble_weight(first, second, known, target, factors=None) -> floa
 
     Returns
     -------
-    float
-        From 0 to 1. The loss is the squared error, or the negative log-likelihood of classes.
+    tuple of float
+        They sum to 1. The weights of least squared error, or of least negative log-likelihood of
+        classes, averaged with `EVEN`.
     """
-    losses, n = _losses(first, second, known, target, factors), len(target)
-    if n == 1:  # one sample shows nothing
-        return _weighed(losses, 1.0)
-    worse = losses - losses[losses.mean(axis=1).argmin()]
-    error = worse.std(axis=1, ddof=1) / np.sqrt(n)
-    significant = worse.mean(axis=1) > student.ppf(CONFIDENCE, n - 1) * error
-    return _weighed(losses, SHARES[~significant].max())
+    tried = [
+        (i / STEPS, j / STEPS, (STEPS - i - j) / STEPS)
+        for i, j in product(range(STEPS + 1), repeat=2)
+        if i + j <= STEPS
+    ]
+    losses = np.array([_loss(mix(*parts, known, w), target, factors) for w in tried])
+    # Of weights that are as good as each other, the nearest to even ones.
+    best = np.flatnonzero(np.isclose(losses, losses.min(), rtol=1e-9, atol=0))
+    uneven = [np.square(np.subtract(tried[i], EVEN)).sum() for i in best]
+    found = np.array(tried[best[int(np.argmin(uneven))]])
+    n = len(target)
+    weights = (n * found + PRIOR_SAMPLES * np.array(EVEN)) / (n + PRIOR_SAMPLES)
+    return tuple(float(w) for w in weights)
 
 
-def _weighed(losses: np.ndarray, believed: float) -> float:
-    """Average the share with the least loss and the one believed; of equals take the nearest."""
-    means, n = losses.mean(axis=1), losses.shape[1]
-    least = SHARES[np.isclose(means, means.min(), rtol=1e-9, atol=0)]
-    found = least[np.abs(least - believed).argmin()]
-    return float((n * found + PRIOR_SAMPLES * believed) / (n + PRIOR_SAMPLES))
-
-
-def _losses(first, second, known, target, factors) -> np.ndarray:
-    """Return the loss of each sample by share of the second prediction, (shares, N)."""
-    mixed = (mix(first, second, share * known) for share in SHARES)
+def _loss(said: np.ndarray, target: np.ndarray, factors) -> float:
     if factors is None:
-        return np.stack([np.square(said[:, 0] - target) for said in mixed])
-    rows = np.arange(len(target))
-    likely = np.stack([said[rows, target] for said in mixed])
-    return -factors[target] * np.log(np.maximum(likely, LEAST_PROBABILITY))
+        return float(np.square(said[:, 0] - target).mean())
+    likely = np.maximum(said[np.arange(len(target)), target], LEAST_PROBABILITY)
+    return float(-(factors[target] * np.log(likely)).mean())

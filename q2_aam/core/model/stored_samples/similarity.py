@@ -69,6 +69,10 @@ class Vocabulary:
             found.update((keys[i], number) for i, number in zip(rows, nearest, strict=True))
         return np.array([known.get(key, found.get(key)) for key in keys], dtype=np.int64)
 
+    def find_exactly(self, tokens: np.ndarray) -> np.ndarray:
+        """Find each sequence (U, L') itself: its number in the vocabulary (U,), or -1."""
+        return np.array([self._number.get(_key(row), -1) for row in tokens], dtype=np.int64)
+
     def in_frame(self, tokens: np.ndarray) -> np.ndarray:
         """Replace sequences that are known only if they are aligned by the ASVs they stand for.
 

@@ -15,6 +15,7 @@ from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
 from q2_aam.core.model.inference import embed, encode_asvs
 from q2_aam.core.options.config import TrainConfig
 from q2_aam.core.training.loop.optimizer import make_optimizer, make_scheduler
+from q2_aam.core.training.objective.candidates import TrainingSamples
 from q2_aam.core.training.objective.losses import Objective, masked_bases
 from q2_aam.core.training.objective.unifrac_prediction import StripeComparison
 from q2_aam.core.training.preparation.run_data import RunData
@@ -103,6 +104,7 @@ class TrainingModule(L.LightningModule):
         self.latest: dict[str, Tensor] = {}
         self.passed_over: list[dict[str, Tensor]] = []
         self._frozen, self._resting = _Cache(), _Cache()
+        self._samples: TrainingSamples | None = None
         self._embedded_at: int | None = None
         if freeze_base:
             model.base_model.requires_grad_(False)
@@ -126,9 +128,23 @@ class TrainingModule(L.LightningModule):
         torch.manual_seed(self.config.random_seed * 1_000_003 + epoch)
         if self.freeze_base:
             self.model.base_model.eval()
-            if self._frozen.asvs is None:  # of features that only later draws have, too
-                table = self.run.training(epoch).table
-                self._frozen.asvs = encode_asvs(self.model, table, unseen=True)
+        if self.run.with_vectors is not None:
+            self._prepare_candidates(epoch)
+        elif self.freeze_base and self._frozen.asvs is None:
+            # Of features that only later draws have, too.
+            table = self.run.training(epoch).table
+            self._frozen.asvs = encode_asvs(self.model, table, unseen=True)
+
+    def _prepare_candidates(self, epoch: int) -> None:
+        """See the training samples with the weights that the epoch begins with."""
+        part = self.run.training(epoch)
+        if self._samples is None or self._samples.table is not part.table:
+            self._samples = TrainingSamples(part, self.run.data, self.model.vocabulary)
+        elif self.freeze_base:
+            return
+        self._samples.encode(self.model)
+        if self.freeze_base:
+            self._frozen.asvs = self._samples.asvs
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """Return the loss of a batch; of one that an earlier process has seen, nothing."""
@@ -137,7 +153,16 @@ class TrainingModule(L.LightningModule):
             self.latest = self.passed_over[index]
             self._log(self.latest, batch)
             return None
-        losses = self._losses(batch, self._frozen.of(batch), "train")
+        candidates = embedding = None
+        if self._samples is not None:
+            step = index // self.config.gradient_accumulation_steps
+            seed = self.config.random_seed, self.trainer.current_epoch, step
+            candidates = self._samples.draw(batch.rows.cpu().numpy(), seed)
+            if self.freeze_base:
+                embedding = self._samples.embeddings_of(batch.rows)
+        losses = self._losses(
+            batch, self._frozen.of(batch), "train", candidates=candidates, embedding=embedding
+        )
         self._check_finite(losses.total, batch)
         return losses.total * self._share_of_step(index)
 
@@ -158,6 +183,8 @@ class TrainingModule(L.LightningModule):
         if self._resting.asvs is None:
             self._resting.asvs = encode_asvs(self.model, self.run.validation.table)
         self._embed_references()
+        if self._samples is not None:
+            self.model.others = self._samples.others(self.model)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Add a batch to the validation losses and metrics."""
@@ -170,14 +197,16 @@ class TrainingModule(L.LightningModule):
         if self.metrics is not None:
             self.log_dict({f"val/{n}": v for n, v in self.metrics.compute().items()})
 
-    def _losses(self, batch, asvs, stage):
-        with_embedding = self.comparison is not None
+    def _losses(self, batch, asvs, stage, *, candidates=None, embedding=None):
+        compares_samples = self.comparison is not None
+        options = {} if candidates is None else {"candidates": candidates, "embedding": embedding}
         output = self.model(
-            batch, asvs, with_embedding=with_embedding,
-            with_abundance=self.objective.count_penalty > 0,
+            batch, asvs, with_embedding=compares_samples,
+            with_abundance=self.objective.count_penalty > 0, **options,
         )  # fmt: skip
-        unifrac = self.comparison(self.model, batch, output) if with_embedding else None
-        losses = self.objective(batch, output, unifrac)
+        unifrac = self.comparison(self.model, batch, output) if compares_samples else None
+        asked = None if candidates is None else candidates.asked
+        losses = self.objective(batch, output, unifrac, asked)
         logged = {f"{stage}/{name}": value.detach() for name, value in losses.terms().items()}
         if output.nucleotides is not None:
             hits = output.nucleotides.argmax(dim=-1) == masked_bases(batch)

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 from torch.optim import lr_scheduler
 
+from q2_aam.core.model.learnt_comparison import SideBySide
 from q2_aam.core.options.config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     decaying = {
         id(module.weight)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not name.endswith("asv_encoder.patch")
+        if isinstance(module, nn.Linear | SideBySide) and not name.endswith("asv_encoder.patch")
     }
     trainable = [p for p in model.parameters() if p.requires_grad]
     return [

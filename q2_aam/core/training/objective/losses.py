@@ -18,6 +18,10 @@ from q2_aam.core.data.target import NumericTarget
 from q2_aam.core.model.output import Output
 from q2_aam.core.options.config import ClassificationConfig, Settings
 
+ASKED_SHARE = 7 / 8
+"""Share of the loss that is about training samples which are asked beside those of a batch. It is
+the same for batches of any size, so that several small ones can stand for a large one."""
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -54,6 +58,8 @@ class Objective:
         units of it, so that 1 is as good as always answering the mean.
     target_loss : callable, optional
         Loss of predictions (B, C), or of quantiles (B, Q), and true values (B,).
+    comparison_loss : callable, optional
+        Loss of predictions (B, C) by comparison where `target_loss` is one of quantiles.
     """
 
     penalty: float = 0.0
@@ -62,18 +68,29 @@ class Objective:
     target_penalty: float = 0.0
     unifrac_variance: float = 1.0
     target_loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    comparison_loss: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __call__(
-        self, batch: Batch, output: Output, unifrac: tuple[Tensor, Tensor] | None = None
+        self,
+        batch: Batch,
+        output: Output,
+        unifrac: tuple[Tensor, Tensor] | None = None,
+        asked: Tensor | None = None,
     ) -> Losses:
-        """Compute the losses of a batch; unifrac are predicted and true values of one shape."""
+        """Compute the losses of a batch.
+
+        Parameters
+        ----------
+        batch : Batch
+        output : Output
+        unifrac : tuple of two Tensor, optional
+            Predicted and true values, of one shape.
+        asked : Tensor of shape (K,), optional
+            True values of the training samples that were asked beside those of the batch.
+        """
         target = uni = nuc = count = None
         if self.target_penalty and self.target_loss is not None:
-            # Each by itself: an average would have them learn each other's mistakes.
-            members = output.members or (output.target,)
-            own = len(batch.target)
-            each = [self.target_loss(said[:own], batch.target) for said in members]
-            target = torch.stack(each).mean()
+            target = self._target_loss(batch, output, asked)
         if self.penalty and unifrac is not None:
             uni = unifrac_loss(*unifrac) / self.unifrac_variance
         if self.nuc_penalty and output.nucleotides is not None:
@@ -88,6 +105,29 @@ class Objective:
         )
         total = sum(weight * term for weight, term in weighted if term is not None)
         return Losses(torch.as_tensor(total), target, uni, nuc, count)
+
+    def _target_loss(self, batch: Batch, output: Output, asked: Tensor | None) -> Tensor:
+        """Average the losses of the networks.
+
+        Each by itself: their average would have them learn each other's mistakes.
+        """
+        losses = []
+        if output.read:
+            losses.append(_mean(self.target_loss, output.read, batch.target))
+        if output.compared:
+            of_comparison = self.comparison_loss or self.target_loss
+            loss = _mean(of_comparison, output.compared, batch.target)
+            if asked is not None:
+                others = [said[len(batch) :] for said in output.compared]
+                of_others = _mean(of_comparison, others, asked)
+                loss = (1 - ASKED_SHARE) * loss + ASKED_SHARE * of_others
+            losses.append(loss)
+        return torch.stack(losses).sum()
+
+
+def _mean(loss, members, true: Tensor) -> Tensor:
+    """Average a loss over what several networks say of the first samples of a batch."""
+    return torch.stack([loss(said[: len(true)], true) for said in members]).mean()
 
 
 def unifrac_loss(predicted: Tensor, true: Tensor) -> Tensor:
@@ -208,17 +248,21 @@ def fine_tuning_objective(
         Variance of the UniFrac targets; without it there is no UniFrac loss.
     """
     tuning, training = settings.fine_tuning, settings.training
+    comparison_loss = None
     if isinstance(target, NumericTarget):
         levels = tuning.levels
         target_loss = quantile_loss(levels) if levels else regression_loss(tuning.loss_type)
+        comparison_loss = regression_loss("mae") if levels else None  # that of the median
     else:
         factors = class_factors(tuning, target.to_learnt(values), len(target.classes))
         target_loss = classification_loss(torch.as_tensor(factors, dtype=torch.float32))
     return Objective(
         penalty=0.0 if unifrac_variance is None else training.penalty,
+        # An encoder that is kept as it is learns nothing from these.
         nuc_penalty=0.0 if tuning.freeze_base else training.nuc_penalty,
-        count_penalty=tuning.count_penalty,
+        count_penalty=0.0 if tuning.freeze_base else tuning.count_penalty,
         target_penalty=tuning.target_penalty,
         unifrac_variance=1.0 if unifrac_variance is None else unifrac_variance,
         target_loss=target_loss,
+        comparison_loss=comparison_loss,
     )

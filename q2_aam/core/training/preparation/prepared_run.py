@@ -9,6 +9,7 @@ import numpy as np
 from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import warn_if_few
 from q2_aam.core.data.rarefaction import rarefy
+from q2_aam.core.data.sample_table import most_prevalent
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, ModelSpec
 from q2_aam.core.training.objective.losses import (
@@ -27,6 +28,9 @@ from q2_aam.core.training.preparation.samples import Samples, prepare_samples
 log = logging.getLogger(__name__)
 
 Target = NumericTarget | CategoricalTarget
+
+MOST_VECTORS = 5000
+"""ASVs with a vector of their own in the networks, at most: the most prevalent ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,8 @@ def prepare(inputs: RunInput) -> PreparedRun:
         variance = phylogenetic and phylogenetic.variance
         objective = fine_tuning_objective(inputs.settings, target, values, variance)
     data = prepare_data(inputs, samples, target, phylogenetic, masked=objective.nuc_penalty > 0)
-    spec = ModelSpec.of(inputs.kind, inputs.settings, samples.reads, target)
+    n_vectors = 0 if data.with_vectors is None else len(data.with_vectors)
+    spec = ModelSpec.of(inputs.kind, inputs.settings, samples.reads, target, n_vectors)
     return PreparedRun(inputs, spec, objective, data, phylogenetic)
 
 
@@ -137,7 +142,10 @@ def prepare_data(
     validation = None
     if held is not None:
         validation = _pass(inputs, target, held, phylogenetic and phylogenetic.validation)
-    return RunData(training, validation, data, references, masked)
+    vectors = None
+    if target is not None and inputs.settings.fine_tuning.stored_samples > 0:
+        vectors = most_prevalent(fixed.tokens, fixed.counts, MOST_VECTORS)
+    return RunData(training, validation, data, references, masked, vectors)
 
 
 def _pass(inputs: RunInput, target: Target | None, table, unifrac) -> Pass:

@@ -48,6 +48,9 @@ class RunData:
         Rows of the training table that UniFrac is compared with.
     masked : bool
         Whether there is a nucleotide loss.
+    with_vectors : ndarray of shape (V, L), uint8, optional
+        Sequences of the ASVs that get a vector of their own in the networks of a target, where
+        these compare samples.
     """
 
     training: Callable[[int], Pass]
@@ -55,3 +58,4 @@ class RunData:
     data: DataConfig
     references: References | None = None
     masked: bool = True
+    with_vectors: np.ndarray | None = None

@@ -1,15 +1,21 @@
+"""The samples that a model stores, and what predicts from them."""
+
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import r2_score
 
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.data.mini_batches import BatchDataset
 from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import sample_table
-from q2_aam.core.model.specification import StoredSamplesSpec
+from q2_aam.core.model.specification import PARTS, StoredSamplesSpec
 from q2_aam.core.model.stored_samples import comparison
 from q2_aam.core.model.stored_samples.comparison import LabelledSamples, fit_stored_samples
+from q2_aam.core.model.stored_samples.ensemble_weights import EVEN, mix
 from q2_aam.core.model.stored_samples.extra_trees import POWERS, TREES_OF_EACH
 from q2_aam.core.options.config import DataConfig
 from q2_aam.core.training import stored_samples
@@ -22,7 +28,8 @@ def known(simulated):
     table = rarefy(sample_table(simulated.table, None, 40), 100, 0)
     ages = simulated.metadata["age"][list(table.sample_ids)].to_numpy()
     embeddings = RNG.standard_normal((table.n_samples, 6)).astype(np.float32)
-    return LabelledSamples(table, embeddings, (ages - ages.mean()) / ages.std())
+    places = RNG.standard_normal((table.n_samples, 10)).astype(np.float32)
+    return LabelledSamples(table, embeddings, (ages - ages.mean()) / ages.std(), places)
 
 
 def test_both_opinions_fit_the_samples_they_were_made_from(known):
@@ -44,15 +51,15 @@ def test_remember_keeps_only_the_asvs_that_occur(known):
 def test_remember_does_not_store_sample_ids(known):
     content = fit_stored_samples(known, None).state_dict()
     assert set(content) == {
-        "vocabulary", "richness", "features", "roots", "embeddings", "scales", "dual",
-        "intercept", "value", "tree_feature", "tree_threshold", "tree_skip", "tree_value",
-        "tree_sizes",
+        "vocabulary", "richness", "features", "roots", "embeddings", "places", "target",
+        "scales", "dual", "intercept", "value", "tree_feature", "tree_threshold", "tree_skip",
+        "tree_value", "tree_sizes",
     }  # fmt: skip
 
 
 def test_state_dict_round_trip_predicts_the_same(known):
-    made = fit_stored_samples(known, None, blend=0.7)
-    restored = type(made)(made.info, 6)
+    made = fit_stored_samples(known, None)
+    restored = type(made)(made.info, 6, 10)
     restored.load_state_dict(made.state_dict())
     for before, after in zip(
         made.predict_separately(known), restored.predict_separately(known), strict=True
@@ -61,7 +68,7 @@ def test_state_dict_round_trip_predicts_the_same(known):
 
 
 def test_classes_get_probabilities(known):
-    groups = LabelledSamples(known.table, known.embeddings, (known.target > 0).astype(np.int64))
+    groups = replace(known, target=(known.target > 0).astype(np.int64))
     *guesses, _ = fit_stored_samples(groups, np.ones(2)).predict_separately(groups)
     for guess in guesses:
         np.testing.assert_allclose(guess.sum(axis=1), 1)
@@ -74,7 +81,8 @@ def test_classes_get_probabilities(known):
         ("n_trees", 1001, "n_trees must be at most 1000, found 1001"),
         ("n_trees", 0, "n_trees must be an integer from 1"),
         ("n_nodes", 0.5, "n_nodes must be an integer from 1"),
-        ("tree_share", 1.5, "tree_share must be a number from 0 to 1, found 1.5"),
+        ("score", 1.5, "score must be a number from"),
+        ("parts", {}, "parts has missing keys"),
     ],
 )
 def test_a_neighbourhood_that_cannot_be_is_refused(known, name, value, said):
@@ -83,17 +91,46 @@ def test_a_neighbourhood_that_cannot_be_is_refused(known, name, value, said):
         StoredSamplesSpec.from_dict(values | {name: value})
 
 
-@pytest.mark.parametrize("tree_share", [0.0, 0.3, 1.0])
-def test_trees_have_their_share(known, tree_share):
-    made = fit_stored_samples(known, None, tree_share=tree_share)
-    alike, by_trees, found = made.predict_separately(known)
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"weight": 0.9, "score": None}, "must sum to 1"),
+        ({"weight": 2, "score": None}, "weight must be a number from 0 to 1"),
+        ({"weight": 1 / 3}, "a part has missing keys"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(known, part, said):
+    values = fit_stored_samples(known, None).info.to_dict()
+    parts = values["parts"] | {"trees": part}
+    with pytest.raises(ValueError, match=said):
+        StoredSamplesSpec.from_dict(values | {"parts": parts})
+
+
+def test_info_round_trip(known):
+    info = fit_stored_samples(known, None).info
+    assert StoredSamplesSpec.from_dict(info.to_dict()) == info
+    assert info.with_weights(0.5, 0.25, 0.25).weights == (0.5, 0.25, 0.25)
+
+
+def test_a_batch_is_predicted_as_samples_are(known):
+    made = fit_stored_samples(known, None)
     plan = [np.arange(known.table.n_samples)]
     batch = BatchDataset(known.table, plan, DataConfig(rarefy_depth=0))[0]
-    said, share = made(batch, torch.from_numpy(known.embeddings)[batch.rows])
+    said = made(batch, torch.from_numpy(known.embeddings)[batch.rows])
     order = batch.rows.argsort()
-    expected = (1 - tree_share) * alike + tree_share * by_trees
-    np.testing.assert_allclose(said[order].numpy(), expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(share[order].numpy(), found, rtol=1e-6)
+    for by_batch, expected in zip(said, made.predict_separately(known), strict=True):
+        np.testing.assert_allclose(by_batch[order].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_asvs_with_vectors_are_numbered_first(known):
+    first = known.table.tokens[[7, 3]]
+    made = fit_stored_samples(known, None, first=first)
+    tokens = made.known_asvs.tokens
+    np.testing.assert_array_equal(tokens[:2], first)
+    assert len(np.unique(tokens, axis=0)) == len(tokens)
+    others = fit_stored_samples(known, None)
+    ridge, without = (each.predict_separately(known)[0] for each in (made, others))
+    np.testing.assert_allclose(ridge, without, atol=1e-6)
 
 
 def test_the_seed_is_that_of_the_trees(known):
@@ -113,7 +150,7 @@ def train(simulated, quick, **options):
 
 def test_stored_samples_are_part_of_the_model(simulated, quick, tmp_path):
     model = train(simulated, quick)
-    assert model.spec.neighbours.n_samples == 48
+    assert model.spec.stored.n_samples == 48
     storage.save(model, tmp_path / "model")
     loaded = storage.load(tmp_path / "model")
     before = api.predict_regression(simulated.table, model)
@@ -123,40 +160,38 @@ def test_stored_samples_are_part_of_the_model(simulated, quick, tmp_path):
 def test_validation_samples_say_how_much_trees_and_stored_samples_count(
     simulated, quick, monkeypatch
 ):
-    asked = {}
+    asked = []
 
-    def ensemble_weight(alike, by_trees, target, factors):
-        asked["even"] = alike, by_trees
-        return 0.25
+    def ensemble_weights(parts, known, target, factors):
+        asked.append((parts, known, target))
+        return 0.6, 0.3, 0.1
 
-    def cautious_ensemble_weight(by_model, by_neighbours, known, target, factors):
-        asked["trusted"] = by_model, by_neighbours
-        return 0.6
-
-    monkeypatch.setattr(stored_samples, "ensemble_weight", ensemble_weight)
-    monkeypatch.setattr(stored_samples, "cautious_ensemble_weight", cautious_ensemble_weight)
-    info = train(simulated, quick).spec.neighbours
-    assert (info.tree_share, info.blend) == (0.25, 0.6)
-    alike, by_trees = asked["even"]
-    assert len(alike) == 10
-    by_model, by_neighbours = asked["trusted"]
-    np.testing.assert_allclose(by_neighbours, 0.75 * alike + 0.25 * by_trees)
-    assert not np.allclose(by_model, by_neighbours)
+    monkeypatch.setattr(stored_samples, "ensemble_weights", ensemble_weights)
+    info = train(simulated, quick).spec.stored
+    assert info.weights == (0.6, 0.3, 0.1)
+    [(parts, known, target)] = asked
+    assert [len(said) for said in parts] == [10] * 3
+    for said, name in zip(parts, PARTS, strict=True):
+        assert info.parts[name].score == pytest.approx(r2_score(target, said[:, 0]), abs=1e-6)
+    mixture = mix(*parts, known, info.weights)
+    assert info.score == pytest.approx(r2_score(target, mixture[:, 0]), abs=1e-6)
 
 
-def test_without_validation_samples_the_shares_are_those_believed(simulated, quick):
-    info = train(simulated, quick, test_size=0.0).spec.neighbours
-    assert (info.tree_share, info.blend) == (0.5, stored_samples.UNTRIED_WEIGHT)
+def test_without_validation_samples_the_weights_are_even(simulated, quick):
+    info = train(simulated, quick, test_size=0.0).spec.stored
+    assert info.weights == EVEN
+    assert info.score is None
 
 
 def test_stored_samples_bounds_how_many_are_kept(simulated, quick):
-    assert train(simulated, quick, stored_samples=10).spec.neighbours.n_samples == 10
+    assert train(simulated, quick, stored_samples=10).spec.stored.n_samples == 10
 
 
-def test_stored_samples_zero_leaves_the_transformer_alone(simulated, quick):
+def test_stored_samples_zero_keeps_no_sample_and_no_sequence(simulated, quick):
     model = train(simulated, quick, stored_samples=0)
-    assert model.spec.neighbours is None
-    assert not [name for name in model.weights if name.startswith("neighbours.")]
+    assert model.spec.stored is None
+    assert not [name for name in model.weights if name.startswith("stored.")]
+    assert "comparison.vectors" not in model.weights
     assert np.isfinite(api.predict_regression(simulated.table, model)).all()
 
 
@@ -179,7 +214,7 @@ def test_few_trees_decide_on_the_weight_of_many(simulated, quick, monkeypatch):
         return original(*arguments, trees_of_each=trees_of_each, **options)
 
     monkeypatch.setattr(comparison, "grow", watched)
-    info = train(simulated, quick).spec.neighbours
+    info = train(simulated, quick).spec.stored
     assert grown == [stored_samples.TRIAL_TREES, TREES_OF_EACH]
     assert info.n_trees == TREES_OF_EACH * len(POWERS)
 
@@ -206,7 +241,7 @@ def test_class_weights_hold_where_a_class_is_not_among_the_stored_samples(simula
         simulated.table, simulated.metadata["site"], class_weights="balanced", stored_samples=2,
         **(quick | {"epochs": 1}),
     )  # fmt: skip
-    factors = model.weights["neighbours.value"]
+    factors = model.weights["stored.value"]
     assert len(factors) == 3
     assert np.isfinite(factors).all()
     assert np.isfinite(api.predict_classification(simulated.table, model)[1]).all(axis=None)

@@ -16,6 +16,7 @@ def plain(quick):
         **quick,
         "optimizer": "sgd",
         "dropout": 0.0,
+        "asv_dropout": 0.0,
         "nuc_penalty": 0.0,
         "test_size": 0.0,
         "stored_samples": 0,
@@ -32,7 +33,8 @@ def assert_same_weights(a, b, **tolerance):
 @pytest.fixture
 def pretraining(plain):
     """Return the same for pre-training."""
-    return {name: value for name, value in plain.items() if name != "stored_samples"}
+    own = ("stored_samples", "asv_dropout")
+    return {name: value for name, value in plain.items() if name not in own}
 
 
 @pytest.fixture
@@ -46,11 +48,14 @@ def train(simulated, plain):
     return of
 
 
-@pytest.mark.parametrize("column", ["age", "site"])
+@pytest.mark.parametrize(("column", "stored_samples"), [("age", 0), ("age", 100), ("site", 100)])
 @pytest.mark.parametrize(("batch_size", "batches"), [(24, 2), (12, 4), (10, 5)])
-def test_accumulated_batches_learn_as_one_large_batch(train, column, batch_size, batches):
+def test_accumulated_batches_learn_as_one_large_batch(
+    train, column, stored_samples, batch_size, batches
+):
     """Also where the last batch is smaller than the others, as of 48 samples by tens."""
     options = {"class_weights": "balanced"} if column == "site" else {}
+    options["stored_samples"] = stored_samples
     whole = train(column, batch_size=48, **options)
     parts = train(column, batch_size=batch_size, gradient_accumulation_steps=batches, **options)
     assert_same_weights(whole, parts, atol=1e-5, rtol=1e-4)

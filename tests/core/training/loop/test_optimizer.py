@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from q2_aam.core.model.predictor import SequencePredictor
-from q2_aam.core.options.config import ModelConfig, TrainConfig
+from q2_aam.core.data.target import NumericTarget
+from q2_aam.core.model.predictor import build
+from q2_aam.core.model.specification import REGRESSOR, ModelSpec, Reads
+from q2_aam.core.options.config import ModelConfig, RegressionConfig, Settings, TrainConfig
 from q2_aam.core.training.loop.optimizer import (
     Plateau,
     make_optimizer,
@@ -79,7 +81,11 @@ def test_make_optimizer_decay_is_part_of_the_gradient(optimizer):
 
 @pytest.fixture
 def predictor():
-    return SequencePredictor(ModelConfig(embedding_dim=16, attention_heads=2), 3)
+    settings = Settings(
+        ModelConfig(embedding_dim=16, attention_heads=2), fine_tuning=RegressionConfig()
+    )
+    target, reads = NumericTarget("age"), Reads(1, 1, 40, 40)
+    return build(ModelSpec.of(REGRESSOR, settings, reads, target, n_vectors=7))
 
 
 def test_parameter_groups_spare_norms_biases_embeddings_and_positions(predictor):
@@ -89,6 +95,7 @@ def test_parameter_groups_spare_norms_biases_embeddings_and_positions(predictor)
     groups = [{id(p) for p in group["params"]} for group in (decaying, spared)]
     for name, parameter in predictor.named_parameters():
         embeds = name.endswith(("asv_encoder.patch.weight", "asv_encoder.position"))
+        embeds |= name in ("comparison.vectors", "comparison.sample_gate")
         spare = embeds or parameter.ndim < 2 or "norm" in name or name.endswith("bias")
         assert [id(parameter) in group for group in groups] == [not spare, spare], name
 

@@ -1,5 +1,7 @@
 """The losses against scikit-learn, SciPy, and sums written out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -170,7 +172,7 @@ def said(rng):
     output = Output(
         nucleotides=torch.as_tensor(rng.normal(size=(2, 4))),
         abundance=torch.as_tensor(rng.normal(size=(3, 2))),
-        target=torch.as_tensor(rng.normal(size=(3, 1))),
+        read=(torch.as_tensor(rng.normal(size=(3, 1))),),
     )
     pairs = torch.as_tensor(rng.random((3, 4))), torch.as_tensor(rng.random((3, 4)))
     return batch, output, pairs
@@ -184,7 +186,7 @@ def test_masked_bases_are_those_under_the_mask(said):
 def test_objective_is_the_sum_weighed_by_the_penalties(said):
     batch, output, pairs = said
     terms = {
-        "target": regression_loss("mse")(output.target, batch.target),
+        "target": regression_loss("mse")(output.read[0], batch.target),
         "unifrac": unifrac_loss(*pairs) / 0.25,
         "nuc": nucleotide_loss(output.nucleotides, masked_bases(batch)),
         "count": abundance_loss(output.abundance, batch.counts),
@@ -227,7 +229,7 @@ def test_fine_tuning_objective_takes_loss_type(said, kind):
     values = pd.Series([1.0, 2.0, 4.0])
     objective = fine_tuning_objective(settings, NumericTarget("age"), values, None)
     batch, output, _ = said
-    expected = regression_loss(kind)(output.target, batch.target)
+    expected = regression_loss(kind)(output.read[0], batch.target)
     assert objective(batch, output).target == expected
 
 
@@ -249,10 +251,26 @@ def test_fine_tuning_objective_has_unifrac_only_with_a_phylogeny():
     assert objective.penalty == 0
 
 
-def test_fine_tuning_objective_frozen_restores_no_nucleotides():
+def test_target_loss_is_the_mean_of_each_network_and_of_what_is_asked_beside(said, rng):
+    batch, output, _ = said
+    compared = tuple(torch.as_tensor(rng.normal(size=(2, 8, 1))))
+    asked = torch.as_tensor(rng.normal(size=5))
+    mae, mse = regression_loss("mae"), regression_loss("mse")
+    objective = Objective(target_penalty=1.0, target_loss=mse, comparison_loss=mae)
+    found = objective(batch, replace(output, compared=compared), None, asked).target
+    own = np.mean([float(mae(x[:3], batch.target)) for x in compared])
+    others = np.mean([float(mae(x[3:], asked)) for x in compared])
+    read = float(mse(output.read[0], batch.target))
+    assert float(found) == pytest.approx(read + own / 8 + 7 * others / 8, rel=1e-5)
+    alone = tuple(said[:3] for said in compared)
+    found = objective(batch, replace(output, compared=alone, read=())).target
+    assert float(found) == pytest.approx(own)
+
+
+def test_fine_tuning_objective_frozen_teaches_the_encoder_nothing():
     settings = Settings.from_options({"freeze_base": True}, RegressionConfig)
     objective = fine_tuning_objective(settings, NumericTarget("age"), pd.Series([1.0]), None)
-    assert (objective.nuc_penalty, objective.count_penalty) == (0, 1)
+    assert (objective.nuc_penalty, objective.count_penalty) == (0, 0)
 
 
 def test_quantile_loss_is_that_of_scikit_learn():

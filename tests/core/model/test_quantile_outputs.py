@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from q2_aam.core.model.target_head import in_order, outwards
+from q2_aam.core.model.quantile_outputs import in_order, outwards
 
 LEVELS = (0.05, 0.25, 0.5, 0.95)
 
