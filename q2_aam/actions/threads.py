@@ -32,8 +32,8 @@ def number_of_threads(now: int) -> int:
         return min(now, most)
     if wanted > most:
         log.warning(
-            "%s is %d, but this process may use only %d processor cores: it uses %d threads.",
-            THREADS_VARIABLE,
+            "Q2_AAM_THREADS is %d, but this process may use only %d processor cores: it uses %d "
+            "threads.",
             wanted,
             most,
             most,
