@@ -25,7 +25,10 @@ plugin = Plugin(
         "of a sample. Pre-training needs no labels: an encoder learns UniFrac distances and "
         "masked nucleotides. It is then trained to predict a metadata column. A model reads "
         "sequences, not feature ids. So it can predict samples and studies whose ASVs it has "
-        "never seen."
+        "never seen. Two environment variables are about the machine, and no result depends on "
+        "them: Q2_AAM_THREADS is the number of threads (without it, OMP_NUM_THREADS, or one for "
+        "each core that the job may use). Q2_AAM_RUN_DIR is a directory for runs: there, a run "
+        "that was stopped can be resumed."
     ),
     short_description="Predict metadata from the sequences of a sample with transformers.",
     citations=[citations["aam"]],

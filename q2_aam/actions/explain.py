@@ -19,9 +19,9 @@ def embed(
     device: str = "auto",
 ) -> (pd.DataFrame, skbio.DistanceMatrix):
     """Embed samples, and predict distances among them."""
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         return api.embed(table, load_model(model), sequences=path_of(sequences), device=device)
 
 
@@ -32,9 +32,9 @@ def embed_features(
     device: str = "auto",
 ) -> pd.DataFrame:
     """Embed ASVs by themselves."""
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         return api.embed_features(
             load_model(model), table=table, sequences=path_of(sequences), device=device
         )
@@ -54,9 +54,9 @@ def importance(
 ) -> (pd.DataFrame, pd.DataFrame, biom.Table):
     """Find the ASVs that drive predictions."""
     class_asked_about(saved(model).spec, target_class)
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         found = api.importance(
             table,
             load_model(model),
@@ -76,7 +76,7 @@ def known_reads(
     table: biom.Table, model: AAMModelDirectoryFormat, sequences: DNAFASTAFormat = None
 ) -> pd.Series:
     """Say how much of each sample a model knows."""
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         return api.known_reads(table, load_model(model), sequences=path_of(sequences))

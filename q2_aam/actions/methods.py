@@ -40,9 +40,9 @@ def pretrain(
 ) -> AAMModelDirectoryFormat:
     """Pre-train an encoder."""
     check_options(ENCODER, options, initial_encoder)
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         model = api.pretrain(
             table,
             str(phylogeny),
@@ -67,9 +67,9 @@ def train_regressor(
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a numeric column."""
     check_options(REGRESSOR, options, encoder)
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         model = api.train_regressor(
             table,
             metadata.to_series(),
@@ -95,11 +95,11 @@ def train_classifier(
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a categorical column."""
     check_options(CLASSIFIER, options, encoder)
-    from q2_aam.core import api
-
     column = classes_of(metadata)
     check_class_names(column.name, column[column.index.isin(table.ids())].dropna())
     with reporting():
+        from q2_aam.core import api
+
         model = api.train_classifier(
             table,
             column,
@@ -125,9 +125,9 @@ def predict_regression(
     device: str = "auto",
 ) -> pd.Series:
     """Predict a numeric column."""
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         return api.predict_regression(
             table, load_model(regressor), sequences=path_of(sequences), device=device
         )
@@ -141,9 +141,9 @@ def predict_intervals(
 ) -> pd.DataFrame:
     """Predict quantiles of a numeric column."""
     check_quantiles(saved(regressor).spec)
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         return api.predict_quantiles(
             table, load_model(regressor), sequences=path_of(sequences), device=device
         )
@@ -156,9 +156,9 @@ def predict_classification(
     device: str = "auto",
 ) -> (pd.Series, pd.DataFrame):
     """Predict a categorical column."""
-    from q2_aam.core import api
-
     with reporting():
+        from q2_aam.core import api
+
         model = load_model(classifier)
         _warn_of_class_names(model.spec.target)
         return api.predict_classification(

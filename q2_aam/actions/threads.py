@@ -1,56 +1,82 @@
-"""How many processor cores an action may use: no more than the slots that Galaxy gives the job."""
+"""How many threads an action uses, and how they wait for each other."""
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+from q2_aam.core.training.processors import cores, number_in
 
 log = logging.getLogger(__name__)
 
-SLOTS_VARIABLE = "GALAXY_SLOTS"
+THREADS_VARIABLE = "Q2_AAM_THREADS"
+WAITING_VARIABLE = "OMP_WAIT_POLICY"
 
 
-def slots() -> int | None:
-    """Return the number of cores that Galaxy gives this job; None outside of Galaxy.
+def number_of_threads(now: int) -> int:
+    """Return how many threads to use, from 1.
 
-    Galaxy sets the environment variable GALAXY_SLOTS for each job. A value that is not a whole
-    number from 1 is ignored, with a warning.
+    Parameters
+    ----------
+    now : int
+        How many PyTorch would use. It knows OMP_NUM_THREADS, and what a caller has set.
+
+    Returns
+    -------
+    int
+        What Q2_AAM_THREADS says, or else `now`; in any case no more than `cores`.
     """
-    given = os.environ.get(SLOTS_VARIABLE, "").strip()
-    if not given:
-        return None
-    if not (given.isascii() and given.isdigit() and int(given) > 0):
+    most, wanted = cores(), number_in(THREADS_VARIABLE)
+    if wanted is None:
+        return min(now, most)
+    if wanted > most:
         log.warning(
-            "GALAXY_SLOTS is '%s', which is not a whole number from 1: it is ignored.", given
+            "Q2_AAM_THREADS is %d, but this process may use only %d processor cores: it uses %d "
+            "threads.",
+            wanted,
+            most,
+            most,
         )
-        return None
-    return int(given)
+    return min(wanted, most)
+
+
+def wait_without_computing() -> None:
+    """Let threads that wait for others give their core away; before PyTorch is loaded only.
+
+    By default, they look for new work without a pause. Where other programs run on the same cores,
+    they then take the time from each other: a small run takes several times as long. What the
+    user has set stays.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault(WAITING_VARIABLE, "PASSIVE")
 
 
 @contextmanager
 def within_slots() -> Iterator[None]:
-    """Let PyTorch, and the BLAS and OpenMP libraries, use at most the slots of the job.
+    """Let PyTorch, and the BLAS and OpenMP libraries, use the threads that this process may.
 
-    A smaller number, from OMP_NUM_THREADS for example, is kept. Outside of Galaxy nothing changes.
     What uses threads of its own (extremely randomized trees, UniFrac) takes PyTorch's number.
     """
-    most = slots()
-    if most is None:
-        yield
-        return
+    wait_without_computing()
     # Only what is loaded can be limited: SciPy brings a BLAS of its own.
     import scipy.linalg  # noqa: F401
     import torch
     from threadpoolctl import threadpool_info, threadpool_limits
 
     before = torch.get_num_threads()
+    number = number_of_threads(before)
     limits: dict[str, int] = {}
     for pool in threadpool_info():
         api = pool["user_api"]
-        limits[api] = min(limits.get(api, most), pool["num_threads"])
-    torch.set_num_threads(min(before, most))
+        limits[api] = min(limits.get(api, number), pool["num_threads"])
+    torch.set_num_threads(number)
+    if torch.get_num_interop_threads() > number:
+        with suppress(RuntimeError):  # once they have begun, their number stays
+            torch.set_num_interop_threads(number)
     try:
         with threadpool_limits(limits):
+            torch.set_num_threads(number)  # which may be more than OMP_NUM_THREADS
             yield
     finally:
         torch.set_num_threads(before)

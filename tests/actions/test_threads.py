@@ -1,7 +1,9 @@
-"""An action uses no more cores than the slots that Galaxy gives its job."""
+"""An action uses no more cores than its process may, and does not keep them busy in vain."""
 
 import inspect
-import logging
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import biom
@@ -13,9 +15,10 @@ import torch
 from threadpoolctl import threadpool_info
 
 from q2_aam.actions import explain, methods
-from q2_aam.actions.threads import slots, within_slots
+from q2_aam.actions.threads import THREADS_VARIABLE, number_of_threads, within_slots
 from q2_aam.core import api
 from q2_aam.core.model.specification import CLASSIFIER
+from q2_aam.core.training import processors
 
 
 @pytest.fixture
@@ -31,24 +34,17 @@ def counts():
     return [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
 
 
-@pytest.mark.parametrize(("given", "found"), [("1", 1), (" 12\n", 12), ("", None), (None, None)])
-def test_slots_are_those_of_the_job(given, found, monkeypatch, caplog):
-    monkeypatch.delenv("GALAXY_SLOTS", raising=False)
-    if given is not None:
-        monkeypatch.setenv("GALAXY_SLOTS", given)
-    assert slots() == found
-    assert not caplog.records
+@pytest.fixture
+def many_cores(monkeypatch):
+    """Let this process use eight cores, whatever the machine has."""
+    monkeypatch.setattr(processors, "_cpu_set", lambda: 8)
+    monkeypatch.setattr(processors, "_quota", lambda: processors.UNLIMITED)
+    for name in (*processors.SHARES, THREADS_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("given", ["0", "-2", "2.5", "many", "²", "${SLOTS}"])
-def test_slots_that_are_no_number_are_ignored_with_a_warning(given, monkeypatch, caplog):
-    monkeypatch.setenv("GALAXY_SLOTS", given)
-    with caplog.at_level(logging.WARNING):
-        assert slots() is None
-    assert f"GALAXY_SLOTS is '{given}'" in caplog.text
-
-
-def test_within_slots_limits_threads_and_gives_them_back(four_threads, monkeypatch):
+@pytest.mark.usefixtures("many_cores")
+def test_threads_are_limited_and_given_back(four_threads, monkeypatch):
     monkeypatch.setenv("GALAXY_SLOTS", "2")
     before = counts()
     with within_slots():
@@ -58,7 +54,8 @@ def test_within_slots_limits_threads_and_gives_them_back(four_threads, monkeypat
     assert counts() == before
 
 
-def test_within_slots_raises_no_number(four_threads, monkeypatch):
+@pytest.mark.usefixtures("many_cores")
+def test_what_a_job_may_use_raises_no_number(four_threads, monkeypatch):
     monkeypatch.setenv("GALAXY_SLOTS", "64")
     before = counts()
     with within_slots():
@@ -66,17 +63,70 @@ def test_within_slots_raises_no_number(four_threads, monkeypatch):
         assert all(n <= dict(before).get(path, n) for path, n in counts())
 
 
-def test_within_slots_changes_nothing_outside_of_galaxy(four_threads, monkeypatch):
-    monkeypatch.delenv("GALAXY_SLOTS", raising=False)
+@pytest.mark.usefixtures("many_cores")
+def test_nothing_changes_where_nothing_is_set(four_threads):
     with within_slots():
         assert torch.get_num_threads() == 4
 
 
-def test_within_slots_gives_threads_back_after_an_error(four_threads, monkeypatch):
+@pytest.mark.usefixtures("many_cores")
+def test_threads_are_given_back_after_an_error(four_threads, monkeypatch):
     monkeypatch.setenv("GALAXY_SLOTS", "1")
     with pytest.raises(KeyError, match="x"), within_slots():
         raise KeyError("x")
     assert torch.get_num_threads() == 4
+
+
+@pytest.mark.usefixtures("many_cores")
+@pytest.mark.parametrize("wanted", [1, 3, 6])
+def test_own_variable_counts_more_than_that_of_openmp(wanted, four_threads, monkeypatch):
+    """PyTorch has taken its number from OMP_NUM_THREADS when it was loaded."""
+    monkeypatch.setenv(THREADS_VARIABLE, str(wanted))
+    with within_slots():
+        assert torch.get_num_threads() == wanted
+    assert torch.get_num_threads() == 4
+
+
+@pytest.mark.usefixtures("many_cores")
+def test_own_variable_gives_no_core_that_is_not_there(monkeypatch, caplog):
+    monkeypatch.setenv(THREADS_VARIABLE, "6")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
+    assert number_of_threads(4) == 3
+    assert "Q2_AAM_THREADS is 6, but this process may use only 3 processor cores" in caplog.text
+
+
+@pytest.mark.usefixtures("many_cores")
+def test_own_variable_that_is_no_number_is_ignored_with_a_warning(monkeypatch, caplog):
+    monkeypatch.setenv(THREADS_VARIABLE, "all of them")
+    assert number_of_threads(4) == 4
+    assert "Q2_AAM_THREADS is 'all of them', which is not a whole number from 1" in caplog.text
+
+
+FRESH = """
+import os, sys
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import q2_aam.plugin_setup
+from q2_aam.actions import methods
+from q2_aam.actions.reports import reporting
+with reporting():
+    import torch, sklearn.ensemble, unifrac
+    from threadpoolctl import threadpool_info
+    print(torch.get_num_threads(), torch.get_num_interop_threads(), os.environ["OMP_WAIT_POLICY"],
+          max(pool["num_threads"] for pool in threadpool_info()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="there are no CPU sets here")
+@pytest.mark.parametrize(("policy", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_a_new_process_keeps_to_its_cores_and_waits_without_computing(policy, found):
+    names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", THREADS_VARIABLE)
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment |= {"OMP_WAIT_POLICY": policy} if policy else {}
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1:] == [f"1 1 {found} 1"], done.stderr
 
 
 class Reached(Exception):
@@ -109,6 +159,7 @@ def inputs_of(action):
     return {p.name: given.get(p.name) for p in parameters if p.default is p.empty}
 
 
+@pytest.mark.usefixtures("many_cores")
 @pytest.mark.parametrize("action", WORK, ids=lambda action: action.__name__)
 def test_actions_work_within_the_slots(action, four_threads, monkeypatch):
     def work(*arguments, **options):

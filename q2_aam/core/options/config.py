@@ -259,7 +259,11 @@ class TrainConfig(Config):
         high=2**31 - 1,
     )  # fmt: skip
     num_workers: int = option(
-        0, "Extra processes that prepare mini-batches during training.", low=0, high=256
+        0,
+        "Extra processes that prepare mini-batches during training. More than the processor cores "
+        "that the job may use are not started.",
+        low=0,
+        high=256,
     )
     device: str = option(
         "auto",

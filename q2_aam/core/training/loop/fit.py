@@ -28,6 +28,7 @@ from q2_aam.core.training.loop.callbacks import (
     Patience,
 )
 from q2_aam.core.training.loop.checkpoints import Checkpoints, SafeCheckpointIO
+from q2_aam.core.training.loop.environment import single_process
 from q2_aam.core.training.loop.lightning_module import DataModule, TrainingModule
 from q2_aam.core.training.loop.optimizer import Plateau
 from q2_aam.core.training.loop.progress_bar import ProgressBar
@@ -46,6 +47,7 @@ QUIET = (
     ".*dirpath was changed.*",
     ".*Found .* module.s. in eval mode.*",
     ".*training_step. returned .None.*",
+    ".*srun. command is available.*",
 )
 
 
@@ -148,7 +150,8 @@ def _trainer(settings, run_dir, callbacks, validated) -> L.Trainer:
         gradient_clip_val=config.max_grad_norm,
         callbacks=callbacks,
         logger=TensorBoardLogger(run_dir, name="", version="tensorboard", default_hp_metric=False),
-        plugins=[SafeCheckpointIO()],
+        plugins=[SafeCheckpointIO(), single_process()],
+        default_root_dir=run_dir,
         limit_val_batches=1.0 if validated else 0,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,

@@ -19,6 +19,7 @@ from q2_aam.core.training.objective.candidates import TrainingSamples
 from q2_aam.core.training.objective.losses import Objective, masked_bases
 from q2_aam.core.training.objective.unifrac_prediction import StripeComparison
 from q2_aam.core.training.preparation.run_data import RunData
+from q2_aam.core.training.processors import loader_processes
 
 
 class DataModule(L.LightningDataModule):
@@ -57,7 +58,7 @@ class DataModule(L.LightningDataModule):
 
     def _loader(self, batches):
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return loader(batches, self.config.num_workers, pin_memory=on_gpu)
+        return loader(batches, loader_processes(self.config.num_workers), pin_memory=on_gpu)
 
 
 @dataclass
