@@ -20,22 +20,8 @@ from scipy.sparse import csr_matrix
 
 from benchmarks._report import parser, report
 from q2_aam.core.options.config import ModelConfig
+from q2_aam.core.training.memory import FULL, Cut, Layers, Size, step_memory
 from q2_aam.core.training.preparation.phylogenetic_targets import JOINING_REFERENCES
-
-LAYER = 12
-"""Numbers that a layer keeps of a token for its gradient, in embedding widths."""
-
-AROUND = 3
-"""The same for what is before and after the layers: embedding, closing norm, pooling."""
-
-WORKING = 6
-"""What the gradient of a recomputed layer needs beside, of each token, in embedding widths."""
-
-OF_A_SAMPLE = 40
-"""What an ASV of a sample takes outside of the layers, in embedding widths, gradients included."""
-
-SPARE = 0.12
-"""GiB for the optimizer, and for what libraries set up at the first step."""
 
 ROWS = (
     {"batch_size": 2, "token_limit": 256},
@@ -47,7 +33,7 @@ ROWS = (
 COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing")
 
 
-def estimate(options: dict, *, distinct=None, joining=None, length=100, number=4) -> float:
+def estimate(options: dict, *, distinct=None, joining=None, length=100, number=FULL) -> float:
     """Return the most memory that a pre-training step at default model size takes, in GiB.
 
     Parameters
@@ -60,28 +46,19 @@ def estimate(options: dict, *, distinct=None, joining=None, length=100, number=4
         References that join the batch; those of stripe mode unless given.
     length : int
         Nucleotides of an ASV.
-    number : int
-        Bytes of a number: 4, or 2 under bfloat16.
+    number : float
+        Bytes of a number: 4, or 2.5 in mixed precision.
     """
-    config = ModelConfig()
-    dim, patches = config.embedding_dim, -(-length // config.patch_size)
     if joining is None:
         joining = min(JOINING_REFERENCES, options["batch_size"])
-    in_samples = (options["batch_size"] + joining) * options["token_limit"]
-    u = distinct or in_samples
-    chunk, recomputes = options.get("asv_chunk_size"), options.get("gradient_checkpointing")
-
-    def kept(tokens, n_layers, recomputed):
-        return tokens * (n_layers * (1 if recomputed else LAYER) + AROUND)
-
-    if chunk is not None and chunk < u:  # one chunk after another, each forgotten
-        nucleotides, largest = kept(chunk * patches, config.attention_layers, False), in_samples
-    else:
-        nucleotides = kept((u + u // 4) * patches, config.attention_layers, recomputes)
-        largest = max(u * patches, in_samples)
-    once_more = (LAYER + WORKING) * largest if recomputes else 0
-    samples = kept(in_samples, 2 * config.sample_layers, recomputes) + OF_A_SAMPLE * in_samples
-    return SPARE + number * dim * (nucleotides + samples + once_more) / 2**30
+    samples, richness = options["batch_size"] + joining, options["token_limit"]
+    return step_memory(
+        Layers.of_config(ModelConfig()),
+        Size(samples, richness, distinct or samples * richness, length),
+        Cut(options.get("asv_chunk_size")),
+        recomputes=bool(options.get("gradient_checkpointing")),
+        number=number,
+    )
 
 
 def main(arguments=None):
@@ -93,7 +70,7 @@ def main(arguments=None):
     rows = []
     for options in ROWS:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            measured = process.submit(step_memory, json.dumps(options), args.seed).result()
+            measured = process.submit(measured_memory, json.dumps(options), args.seed).result()
         row = {name: options.get(name, "off") for name in COLUMNS}
         row |= {"measured, GiB": measured, "formula, GiB": estimate(options, joining=0)}
         rows.append(row)
@@ -123,7 +100,7 @@ def table_for_gpus() -> list[dict]:
     return rows
 
 
-def step_memory(options: str, seed: int) -> float:
+def measured_memory(options: str, seed: int) -> float:
     """Take a step in this process, and return the most memory that it took, in GiB."""
     from benchmarks._steps import Steps
     from q2_aam.core.data.sample_table import sample_table

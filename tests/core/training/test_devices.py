@@ -22,7 +22,11 @@ def gpu(monkeypatch):
     def pretend(bf16=True):
         monkeypatch.setattr(devices, "_gpu_problem", lambda: None)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True: including_emulation or bf16,
+        )
 
     return pretend
 
@@ -59,7 +63,7 @@ def test_training_refuses_a_gpu_that_is_not_there(no_gpu, simulated, tree_path, 
     ("option", "place", "has_bf16", "precision"),
     [
         ("auto", GPU, True, "bf16-mixed"),
-        ("auto", GPU, False, "32-true"),
+        ("auto", GPU, False, "16-mixed"),
         ("auto", CPU, True, "32-true"),
         ("bf16", CPU, True, "bf16-mixed"),
         ("bf16", GPU, False, "bf16-mixed"),

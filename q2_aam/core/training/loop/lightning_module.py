@@ -14,7 +14,9 @@ from q2_aam.core.data.batch_loader import loader
 from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
 from q2_aam.core.model.inference import embed, encode_asvs
 from q2_aam.core.options.config import TrainConfig
+from q2_aam.core.training.loop.batch_parts import FittingModel
 from q2_aam.core.training.loop.optimizer import make_optimizer, make_scheduler
+from q2_aam.core.training.memory import FULL, MIXED, memory_for_a_step
 from q2_aam.core.training.objective.losses import Objective, masked_bases
 from q2_aam.core.training.objective.unifrac_prediction import StripeComparison
 from q2_aam.core.training.preparation.run_data import RunData
@@ -104,6 +106,7 @@ class TrainingModule(L.LightningModule):
         self.passed_over: list[dict[str, Tensor]] = []
         self._frozen, self._resting = _Cache(), _Cache()
         self._embedded_at: int | None = None
+        self._fitting: FittingModel | None = None
         if freeze_base:
             model.base_model.requires_grad_(False)
 
@@ -119,6 +122,13 @@ class TrainingModule(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": make_scheduler(optimizer, self.config, steps),
         }
+
+    def on_train_start(self):
+        """See how much memory a step may take, if that is known."""
+        free = memory_for_a_step(self.device)
+        if free is not None:
+            number = FULL if self.trainer.precision == "32-true" else MIXED
+            self._fitting = FittingModel(self.model, self.config, free, number)
 
     def on_train_epoch_start(self):
         """Seed the epoch, so that a resumed run draws what an unbroken one does."""
@@ -172,7 +182,7 @@ class TrainingModule(L.LightningModule):
 
     def _losses(self, batch, asvs, stage):
         with_embedding = self.comparison is not None
-        output = self.model(
+        output = (self._fitting or self.model)(
             batch, asvs, with_embedding=with_embedding,
             with_abundance=self.objective.count_penalty > 0,
         )  # fmt: skip
@@ -197,10 +207,11 @@ class TrainingModule(L.LightningModule):
         ids = self.run.training(self.current_epoch).table.sample_ids
         names = [ids[row] for row in batch.rows.tolist()]
         rate = self.optimizers().param_groups[0]["lr"]
+        half = ", or set mixed_precision to fp32" if self.trainer.precision == "16-mixed" else ""
         raise ValueError(
             f"The loss became {float(total.detach())} at step {self.global_step} (epoch "
             f"{self.current_epoch + 1}, learning rate {rate:.2g}) on the samples "
-            f"{', '.join(names)}; choose a lower lr or max_grad_norm."
+            f"{', '.join(names)}; choose a lower lr or max_grad_norm{half}."
         )
 
     def _embed_references(self):
