@@ -2,8 +2,8 @@
 
 Each row is a process of its own that takes one step, on samples that have as many ASVs as the
 token limit and none in common: the worst there is. What the step needs at the most, beyond what
-the process had before, is set beside the formula. `--table` prints what the formula gives for the
-sizes of common GPUs instead.
+the process had before, and what its tensors take at the most, are set beside the formula.
+`--table` prints what the formula gives for the sizes of common GPUs instead.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import biom
 import numpy as np
+import torch
 from scipy.sparse import csr_matrix
 
 from benchmarks._report import parser, report
@@ -29,8 +30,10 @@ ROWS = (
     {"batch_size": 6, "token_limit": 256, "gradient_checkpointing": True},
     {"batch_size": 6, "token_limit": 256, "asv_chunk_size": 64},
     {"batch_size": 8, "token_limit": 1024, "asv_chunk_size": 64, "gradient_checkpointing": True},
+    {"batch_size": 8, "token_limit": 1024, "asv_chunk_size": 64, "parts": 2},
+    {"batch_size": 8, "token_limit": 1024, "asv_chunk_size": 64, "parts": 8},
 )
-COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing")
+COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing", "parts")
 
 
 def estimate(options: dict, *, distinct=None, joining=None, length=100, number=FULL) -> float:
@@ -39,7 +42,8 @@ def estimate(options: dict, *, distinct=None, joining=None, length=100, number=F
     Parameters
     ----------
     options : dict
-        batch_size and token_limit, perhaps asv_chunk_size and gradient_checkpointing.
+        batch_size and token_limit, perhaps asv_chunk_size and gradient_checkpointing; `parts` of
+        the samples that are computed one after another.
     distinct : int, optional
         Distinct ASVs in a batch; those of all samples unless given.
     joining : int, optional
@@ -55,7 +59,7 @@ def estimate(options: dict, *, distinct=None, joining=None, length=100, number=F
     return step_memory(
         Layers.of_config(ModelConfig()),
         Size(samples, richness, distinct or samples * richness, length),
-        Cut(options.get("asv_chunk_size")),
+        Cut(options.get("asv_chunk_size"), options.get("parts", 1)),
         recomputes=bool(options.get("gradient_checkpointing")),
         number=number,
     )
@@ -70,9 +74,10 @@ def main(arguments=None):
     rows = []
     for options in ROWS:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            measured = process.submit(measured_memory, json.dumps(options), args.seed).result()
+            found = process.submit(measured_memory, json.dumps(options), args.seed).result()
         row = {name: options.get(name, "off") for name in COLUMNS}
-        row |= {"measured, GiB": measured, "formula, GiB": estimate(options, joining=0)}
+        row |= {"process, GiB": found[0], "tensors, GiB": found[1]}
+        row["formula, GiB"] = estimate(options, joining=0)
         rows.append(row)
         print(rows[-1], flush=True)
     report("memory", rows, args.json)
@@ -100,12 +105,13 @@ def table_for_gpus() -> list[dict]:
     return rows
 
 
-def measured_memory(options: str, seed: int) -> float:
-    """Take a step in this process, and return the most memory that it took, in GiB."""
+def measured_memory(options: str, seed: int) -> tuple[float, float]:
+    """Take steps in this process; return the most memory that it and its tensors took, in GiB."""
     from benchmarks._steps import Steps
     from q2_aam.core.data.sample_table import sample_table
 
     options = json.loads(options)
+    parts = options.pop("parts", 1)
     # All samples are in the batch, so no reference joins it.
     n, width = options["batch_size"], options["token_limit"]
     rng = np.random.default_rng(seed)
@@ -116,7 +122,7 @@ def measured_memory(options: str, seed: int) -> float:
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place) / "tree.nwk"
         tree.write_text(f"({','.join(f'{name}:1' for name in names)});")
-        steps = Steps(sample_table(table, None, 150), tree, {"rarefy_depth": 0, **options})
+        steps = Steps(sample_table(table, None, 150), tree, {"rarefy_depth": 0, **options}, parts)
     steps.batches.plan[:] = [np.arange(options["batch_size"])]
     batch = steps.batch(0)
     gc.collect()
@@ -124,7 +130,17 @@ def measured_memory(options: str, seed: int) -> float:
     before = _now()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     steps.step(batch)
-    return _peak() - before
+    process = _peak() - before
+    with torch.profiler.profile(profile_memory=True) as profiler:
+        steps.step(batch)
+    return process, _most_allocated(profiler)
+
+
+def _most_allocated(profiler) -> float:
+    """Return what all tensors together took at the most, beyond those before."""
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(np.cumsum([size for _, size in changes])) / 2**30
 
 
 def _now() -> float:

@@ -39,8 +39,9 @@ FULL, MIXED = 4.0, 2.5
 LEAST_CHUNK = 64
 """ASVs below which a chunk is not made smaller: it would take no less and keep no GPU busy."""
 
-LEFT_FREE = 1.0
-"""GiB of a GPU to leave to what the formula does not know, but never more than half."""
+LEFT_FREE = 1.0, 0.1
+"""GiB, or share if that is more, of a GPU's free memory to leave to what the formula does not
+know; but never more than half."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def memory_for_a_step(device: torch.device) -> float | None:
     """Return the memory that a training step may take on a device, in GiB.
 
     It is that of the environment variable Q2_AAM_MEMORY; without it, what is free of a GPU that
-    says so, less a GiB.
+    says so, less some to spare.
 
     Returns
     -------
@@ -228,7 +229,8 @@ def memory_for_a_step(device: torch.device) -> float | None:
     free, _ = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     gib = (free + held) / 2**30
-    return max(gib - LEFT_FREE, gib / 2)
+    left, share = LEFT_FREE
+    return max(gib - max(left, share * gib), gib / 2)
 
 
 def _gib(given: str) -> float:
