@@ -240,7 +240,7 @@ def _gib(given: str) -> float:
         gib = 0.0
     if not 0 < gib < float("inf"):
         raise ValueError(
-            f"{MEMORY_VARIABLE} is '{given}', which is not a number above 0: set it to the GiB "
+            f"Q2_AAM_MEMORY is '{given}', which is not a number above 0: set it to the GiB "
             "that a training step may take, 6 for example, or remove it."
         )
     return gib

@@ -353,7 +353,7 @@ def test_a_loss_that_is_not_finite_in_fp16_names_the_other_arithmetic(
     half, simulated, tree_path, quick, monkeypatch
 ):
     monkeypatch.setattr(SequenceEncoder, "distance", lambda self, a, b: (a @ b.T) * torch.inf)
-    with pytest.raises(ValueError, match=r"max_grad_norm, or set mixed_precision to fp32\.$"):
+    with pytest.raises(ValueError, match=r"max_grad_norm\. Or set mixed_precision to fp32\.$"):
         api.pretrain(simulated.table, tree_path, **quick)
 
 

@@ -207,11 +207,11 @@ class TrainingModule(L.LightningModule):
         ids = self.run.training(self.current_epoch).table.sample_ids
         names = [ids[row] for row in batch.rows.tolist()]
         rate = self.optimizers().param_groups[0]["lr"]
-        half = ", or set mixed_precision to fp32" if self.trainer.precision == "16-mixed" else ""
+        half = " Or set mixed_precision to fp32." if self.trainer.precision == "16-mixed" else ""
         raise ValueError(
             f"The loss became {float(total.detach())} at step {self.global_step} (epoch "
             f"{self.current_epoch + 1}, learning rate {rate:.2g}) on the samples "
-            f"{', '.join(names)}; choose a lower lr or max_grad_norm{half}."
+            f"{', '.join(names)}; choose a lower lr or max_grad_norm." + half
         )
 
     def _embed_references(self):
