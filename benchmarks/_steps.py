@@ -12,6 +12,7 @@ from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.model.predictor import build, save_memory
 from q2_aam.core.model.specification import ENCODER
+from q2_aam.core.training.loop.batch_parts import in_parts
 from q2_aam.core.training.loop.optimizer import make_optimizer
 from q2_aam.core.training.preparation.prepared_run import prepare
 from q2_aam.core.training.preparation.run_input import RunInput
@@ -31,11 +32,14 @@ class Steps:
     tree : path
     options : dict
         Options of pre-training by name.
+    parts : int
+        Parts of the samples of a batch that are computed one after another.
     """
 
     table: SampleTable
     tree: str
     options: dict
+    parts: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -79,7 +83,10 @@ class Steps:
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Return the loss of a batch."""
-        output = self.model(batch)
+        if self.parts == 1:
+            output = self.model(batch)
+        else:
+            output = in_parts(self.model, batch, None, self.parts)
         return self.objective(batch, output, self.comparison(self.model, batch, output)).total
 
     def flops(self, batch: Batch) -> int:

@@ -2,8 +2,8 @@
 
 Each row is a process of its own that takes one step, on samples that have as many ASVs as the
 token limit and none in common: the worst there is. What the step needs at the most, beyond what
-the process had before, is set beside the formula. `--table` prints what the formula gives for the
-sizes of common GPUs instead.
+the process had before, and what its tensors take at the most, are set beside the formula.
+`--table` prints what the formula gives for the sizes of common GPUs instead.
 """
 
 import ctypes
@@ -16,26 +16,13 @@ from pathlib import Path
 
 import biom
 import numpy as np
+import torch
 from scipy.sparse import csr_matrix
 
 from benchmarks._report import parser, report
 from q2_aam.core.options.config import ModelConfig
+from q2_aam.core.training.memory import FULL, Cut, Layers, Size, step_memory
 from q2_aam.core.training.preparation.phylogenetic_targets import JOINING_REFERENCES
-
-LAYER = 12
-"""Numbers that a layer keeps of a token for its gradient, in embedding widths."""
-
-AROUND = 3
-"""The same for what is before and after the layers: embedding, closing norm, pooling."""
-
-WORKING = 6
-"""What the gradient of a recomputed layer needs beside, of each token, in embedding widths."""
-
-OF_A_SAMPLE = 40
-"""What an ASV of a sample takes outside of the layers, in embedding widths, gradients included."""
-
-SPARE = 0.12
-"""GiB for the optimizer, and for what libraries set up at the first step."""
 
 ROWS = (
     {"batch_size": 2, "token_limit": 256},
@@ -43,45 +30,39 @@ ROWS = (
     {"batch_size": 6, "token_limit": 256, "gradient_checkpointing": True},
     {"batch_size": 6, "token_limit": 256, "asv_chunk_size": 64},
     {"batch_size": 8, "token_limit": 1024, "asv_chunk_size": 64, "gradient_checkpointing": True},
+    {"batch_size": 8, "token_limit": 1024, "asv_chunk_size": 64, "parts": 2},
+    {"batch_size": 8, "token_limit": 1024, "asv_chunk_size": 64, "parts": 8},
 )
-COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing")
+COLUMNS = ("batch_size", "token_limit", "asv_chunk_size", "gradient_checkpointing", "parts")
 
 
-def estimate(options: dict, *, distinct=None, joining=None, length=100, number=4) -> float:
+def estimate(options: dict, *, distinct=None, joining=None, length=100, number=FULL) -> float:
     """Return the most memory that a pre-training step at default model size takes, in GiB.
 
     Parameters
     ----------
     options : dict
-        batch_size and token_limit, perhaps asv_chunk_size and gradient_checkpointing.
+        batch_size and token_limit, perhaps asv_chunk_size and gradient_checkpointing; `parts` of
+        the samples that are computed one after another.
     distinct : int, optional
         Distinct ASVs in a batch; those of all samples unless given.
     joining : int, optional
         References that join the batch; those of stripe mode unless given.
     length : int
         Nucleotides of an ASV.
-    number : int
-        Bytes of a number: 4, or 2 under bfloat16.
+    number : float
+        Bytes of a number: 4, or 2.5 in mixed precision.
     """
-    config = ModelConfig()
-    dim, patches = config.embedding_dim, -(-length // config.patch_size)
     if joining is None:
         joining = min(JOINING_REFERENCES, options["batch_size"])
-    in_samples = (options["batch_size"] + joining) * options["token_limit"]
-    u = distinct or in_samples
-    chunk, recomputes = options.get("asv_chunk_size"), options.get("gradient_checkpointing")
-
-    def kept(tokens, n_layers, recomputed):
-        return tokens * (n_layers * (1 if recomputed else LAYER) + AROUND)
-
-    if chunk is not None and chunk < u:  # one chunk after another, each forgotten
-        nucleotides, largest = kept(chunk * patches, config.attention_layers, False), in_samples
-    else:
-        nucleotides = kept((u + u // 4) * patches, config.attention_layers, recomputes)
-        largest = max(u * patches, in_samples)
-    once_more = (LAYER + WORKING) * largest if recomputes else 0
-    samples = kept(in_samples, 2 * config.sample_layers, recomputes) + OF_A_SAMPLE * in_samples
-    return SPARE + number * dim * (nucleotides + samples + once_more) / 2**30
+    samples, richness = options["batch_size"] + joining, options["token_limit"]
+    return step_memory(
+        Layers.of_config(ModelConfig()),
+        Size(samples, richness, distinct or samples * richness, length),
+        Cut(options.get("asv_chunk_size"), options.get("parts", 1)),
+        recomputes=bool(options.get("gradient_checkpointing")),
+        number=number,
+    )
 
 
 def main(arguments=None):
@@ -93,9 +74,10 @@ def main(arguments=None):
     rows = []
     for options in ROWS:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            measured = process.submit(step_memory, json.dumps(options), args.seed).result()
+            found = process.submit(measured_memory, json.dumps(options), args.seed).result()
         row = {name: options.get(name, "off") for name in COLUMNS}
-        row |= {"measured, GiB": measured, "formula, GiB": estimate(options, joining=0)}
+        row |= {"process, GiB": found[0], "tensors, GiB": found[1]}
+        row["formula, GiB"] = estimate(options, joining=0)
         rows.append(row)
         print(rows[-1], flush=True)
     report("memory", rows, args.json)
@@ -123,12 +105,13 @@ def table_for_gpus() -> list[dict]:
     return rows
 
 
-def step_memory(options: str, seed: int) -> float:
-    """Take a step in this process, and return the most memory that it took, in GiB."""
+def measured_memory(options: str, seed: int) -> tuple[float, float]:
+    """Take steps in this process; return the most memory that it and its tensors took, in GiB."""
     from benchmarks._steps import Steps
     from q2_aam.core.data.sample_table import sample_table
 
     options = json.loads(options)
+    parts = options.pop("parts", 1)
     # All samples are in the batch, so no reference joins it.
     n, width = options["batch_size"], options["token_limit"]
     rng = np.random.default_rng(seed)
@@ -139,7 +122,7 @@ def step_memory(options: str, seed: int) -> float:
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place) / "tree.nwk"
         tree.write_text(f"({','.join(f'{name}:1' for name in names)});")
-        steps = Steps(sample_table(table, None, 150), tree, {"rarefy_depth": 0, **options})
+        steps = Steps(sample_table(table, None, 150), tree, {"rarefy_depth": 0, **options}, parts)
     steps.batches.plan[:] = [np.arange(options["batch_size"])]
     batch = steps.batch(0)
     gc.collect()
@@ -147,7 +130,17 @@ def step_memory(options: str, seed: int) -> float:
     before = _now()
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     steps.step(batch)
-    return _peak() - before
+    process = _peak() - before
+    with torch.profiler.profile(profile_memory=True) as profiler:
+        steps.step(batch)
+    return process, _most_allocated(profiler)
+
+
+def _most_allocated(profiler) -> float:
+    """Return what all tensors together took at the most, beyond those before."""
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(np.cumsum([size for _, size in changes])) / 2**30
 
 
 def _now() -> float:

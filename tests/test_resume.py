@@ -9,7 +9,15 @@ from itertools import takewhile
 
 import pytest
 import torch
-from training_process import REFUSED, AtFileOperation, Job, SignalAtBatch, end_unless, same_result
+from training_process import (
+    REFUSED,
+    AtFileOperation,
+    InHalfPrecision,
+    Job,
+    SignalAtBatch,
+    end_unless,
+    same_result,
+)
 
 from q2_aam.core.artifact import storage
 from q2_aam.core.training.loop.run_directory import INTERRUPTED
@@ -208,6 +216,31 @@ def test_sigterm_within_an_epoch_loses_no_step(unbroken, tmp_path, case):
     assert "Resuming after" in job.log
     assert not (job.run / INTERRUPTED).exists()
     assert not same_result(job.model, unbroken(action, options))
+
+
+@pytest.mark.parametrize("batches", [(2, 3, 9), (14,)], ids=["while-the-scale-falls", "later"])
+def test_sigterm_in_fp16_keeps_the_scale_of_the_loss(tmp_path, batches):
+    """Of the step, of gathered gradients and of the epochs before."""
+    options = {"batch_size": 4, "gradient_accumulation_steps": 2, "epochs": 3}
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = Job(tmp_path / "whole", options=options, fault=InHalfPrecision())
+    assert whole.finish() == 0
+    job = replace(whole, folder=tmp_path / "broken")
+    for batch in batches:
+        assert replace(job, fault=InHalfPrecision(SignalAtBatch(batch))).finish() == REFUSED
+    assert job.finish() == 0
+    assert "mixed precision (fp16)" in job.log
+    assert "Resuming after" in job.log
+    assert not same_result(job.model, whole.model)
+
+
+def test_a_run_goes_on_in_other_arithmetic(tmp_path):
+    """On another GPU than before, auto may choose otherwise: bf16 has no scale to go on with."""
+    job = Job(tmp_path, options={"batch_size": 4, "mixed_precision": "bf16"})
+    assert replace(job, fault=SignalAtBatch(14)).finish() == REFUSED
+    assert replace(job, fault=InHalfPrecision()).finish() == 0
+    assert "Resuming after" in job.log
 
 
 def test_a_run_killed_after_sigterm_goes_on_from_there_again(unbroken, tmp_path):

@@ -17,6 +17,7 @@ import torch
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.data.simulate import SimulationConfig, simulate
+from q2_aam.core.training.loop import fit
 from q2_aam.core.training.loop.lightning_module import TrainingModule
 
 REFUSED = 3
@@ -176,6 +177,19 @@ class SignalAtBatch:
             return train_on(module, batch, index)
 
         TrainingModule.training_step = training_step
+
+
+@dataclass(frozen=True)
+class InHalfPrecision:
+    """Training computes in fp16, as on GPUs that have no bf16; another fault may come beside."""
+
+    fault: object = None
+
+    def __call__(self, job: Job) -> None:
+        """Choose it in this process whatever the options are."""
+        fit.lightning_precision = lambda config, device: "16-mixed"
+        if self.fault is not None:
+            self.fault(job)
 
 
 def fill_disk() -> None:

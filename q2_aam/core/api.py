@@ -196,7 +196,7 @@ def predict_regression(
         Of kind SequenceRegressor.
     sequences : mapping or path, optional
         As in training.
-    device : {'auto', 'cpu', 'cuda'}
+    device : {'auto', 'cpu', 'cuda', 'mps'}
 
     Returns
     -------
@@ -278,7 +278,7 @@ def embed(
         Of any kind.
     sequences : mapping or path, optional
         As in training.
-    device : {'auto', 'cpu', 'cuda'}
+    device : {'auto', 'cpu', 'cuda', 'mps'}
 
     Returns
     -------
@@ -305,7 +305,7 @@ def embed_features(
         Embed the features of this table, whose ids are sequences unless `sequences` are given.
     sequences : mapping or path, optional
         Without a table, all of these are embedded.
-    device : {'auto', 'cpu', 'cuda'}
+    device : {'auto', 'cpu', 'cuda', 'mps'}
 
     Returns
     -------
@@ -362,7 +362,7 @@ def importance(
         Occlusion only: number of ASVs to take away from each sample. 0 takes all.
     steps : int
         Integrated gradients only: points of the integral.
-    device : {'auto', 'cpu', 'cuda'}
+    device : {'auto', 'cpu', 'cuda', 'mps'}
 
     Returns
     -------

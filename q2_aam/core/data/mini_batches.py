@@ -87,6 +87,34 @@ class Batch:
         return replace(self, **moved)
 
 
+def part_of(batch: Batch, samples: Tensor, copies: Tensor | None = None) -> Batch:
+    """Take some samples of a batch; all its ASVs stay, so that these can be encoded once for all.
+
+    Parameters
+    ----------
+    batch : Batch
+    samples : Tensor of shape (N,), int64
+        Places of the samples in the batch, increasing.
+    copies : Tensor of shape (M',), int64, optional
+        Places of the masked copies to take. Without it the part has none: parts that are added up
+        must share them out.
+
+    Returns
+    -------
+    Batch
+        Of N samples. UniFrac keeps its columns: (N, R) or (N, B).
+    """
+    taken = {name: getattr(batch, name) for name in ("rows", "asv_index", "counts")}
+    taken |= {name: getattr(batch, name) for name in ("unifrac", "reference")}
+    part = {name: value[samples] for name, value in taken.items() if value is not None}
+    if batch.target is not None:  # samples that joined are the last, and have none
+        part["target"] = batch.target[samples[samples < len(batch.target)]]
+    for name in ("masked_of", "masked_at"):
+        value = getattr(batch, name)
+        part[name] = None if value is None or copies is None else value[copies]
+    return replace(batch, **part)
+
+
 def plan_batches(richness, batch_size: int, rng=None) -> list[np.ndarray]:
     """Divide samples into batches of like size.
 

@@ -248,5 +248,5 @@ def _as_rows(batch: Batch, values: Tensor, n_features: int) -> csr_matrix:
     """Lay values (B, S) out as rows of a table (B, F)."""
     row, place = torch.nonzero(batch.counts > 0, as_tuple=True)
     feature = batch.asvs[batch.asv_index[row, place]]
-    entries = values[row, place].double().cpu().numpy(), (row.cpu().numpy(), feature.cpu().numpy())
+    entries = values[row, place].cpu().double().numpy(), (row.cpu().numpy(), feature.cpu().numpy())
     return csr_matrix(coo_matrix(entries, shape=(len(batch), n_features)))

@@ -3,6 +3,8 @@
 And whether these go together.
 """
 
+import logging
+
 import pandas as pd
 import torch
 
@@ -13,7 +15,9 @@ from q2_aam.core.explain.known_reads import in_frame, known_shares, warn_of_unkn
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import ENCODER
 from q2_aam.core.model.trained_model import TrainedModel
-from q2_aam.core.training.devices import choose_device
+from q2_aam.core.training.devices import choose_device, describe
+
+log = logging.getLogger(__name__)
 
 
 def samples_for(model: TrainedModel, table, sequences: Sequences) -> SampleTable:
@@ -26,10 +30,12 @@ def samples_for(model: TrainedModel, table, sequences: Sequences) -> SampleTable
 
 
 def module_of(model: TrainedModel, device: str) -> torch.nn.Module:
-    """Build a model for prediction on a device."""
+    """Build a model for prediction on a device, and say which that is."""
     module = build(model.spec)
     module.load_state_dict(model.weights)
-    return module.to(choose_device(device)).eval()
+    place = choose_device(device)
+    log.info("Computing on %s.", describe(place))
+    return module.to(place).eval()
 
 
 def prediction_input(

@@ -5,6 +5,9 @@ A mask is boolean [N, T], true where there is a token and false where there is p
 that nothing is padded, which takes the faster path.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +16,30 @@ from torch.utils.checkpoint import checkpoint
 from q2_aam.core.model.tensor_shapes import FEED_FORWARD_RATIO
 
 LEAST_DEVIATION = 1e-4
+
+
+def recomputed(function: Callable, x: Tensor, *others):
+    """Apply a function and keep only its inputs: it is applied once more for the gradient.
+
+    Dropout drops the same both times. PyTorch sees to that on CPUs and CUDA GPUs; not on Apple's.
+    """
+    if x.device.type != "mps":
+        return checkpoint(function, x, *others, use_reentrant=False)
+    return checkpoint(function, x, *others, use_reentrant=False, context_fn=_same_draws)
+
+
+def _same_draws():
+    return nullcontext(), _draws_of(torch.mps.get_rng_state())
+
+
+@contextmanager
+def _draws_of(state: Tensor) -> Iterator[None]:
+    now = torch.mps.get_rng_state()
+    torch.mps.set_rng_state(state)
+    try:
+        yield
+    finally:
+        torch.mps.set_rng_state(now)
 
 
 class Attention(nn.Module):
@@ -79,7 +106,7 @@ class Transformer(nn.Module):
         """Transform x [N, T, D] into [N, T, D]."""
         for block in self.blocks:
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, mask, use_reentrant=False)
+                x = recomputed(block, x, mask)
             else:
                 x = block(x, mask)
         return self.norm(x)

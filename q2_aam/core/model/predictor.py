@@ -121,7 +121,7 @@ class SequencePredictor(nn.Module):
         batch: Batch,
         asvs: Tensor | None = None,
         *,
-        embedding: Tensor | None = None,
+        encoded: Output | None = None,
         candidates: Candidates | None = None,
         vectors: Tensor | None = None,
         with_embedding: bool = True,
@@ -134,8 +134,8 @@ class SequencePredictor(nn.Module):
         batch : Batch
         asvs : Tensor of shape (U, D), optional
             Embeddings of the batch's distinct ASVs, if they are at hand.
-        embedding : Tensor of shape (B, D), optional
-            Embeddings of the samples, if they are at hand.
+        encoded : Output, optional
+            What `encode` returns, or the embeddings of the samples alone, if they are at hand.
         candidates : Candidates, optional
             Training samples to compare with; otherwise those that are stored.
         vectors : Tensor of shape (U, M · W), optional
@@ -145,20 +145,23 @@ class SequencePredictor(nn.Module):
         with_abundance : bool
             Also predict abundances; False saves time where nobody asks.
         """
-        output = Output()
         if asvs is None:
             asvs = self.base_model.asv_encoder(batch.tokens)
-        if embedding is None:
-            single, context = self.base_model.read(batch, asvs)
-            output = self.base_model.summarise(batch, context, True)
-            embedding = output.embedding
-            if with_abundance:
-                output = replace(output, abundance=self._abundance(single, batch.mask))
+        if encoded is None:
+            encoded = self.encode(batch, asvs, with_abundance=with_abundance)
         samples = Occurrences.of(batch, self.numbers_of(batch))
-        places = self.places_of(samples, asvs, embedding, vectors)
+        places = self.places_of(samples, asvs, encoded.embedding, vectors)
         if candidates is not None:
-            return self._compare_with_candidates(output, places, candidates)
-        return self._compare_with_stored(output, places)
+            return self._compare_with_candidates(encoded, places, candidates)
+        return self._compare_with_stored(encoded, places)
+
+    def encode(self, batch: Batch, asvs: Tensor, *, with_abundance: bool = True) -> Output:
+        """Return what the encoder says of a batch, and abundances; see `forward`."""
+        single, context = self.base_model.read(batch, asvs)
+        output = self.base_model.summarise(batch, context, True)
+        if not with_abundance:
+            return output
+        return replace(output, abundance=self._abundance(single, batch.mask))
 
     def numbers_of(self, batch: Batch) -> Tensor:
         """Return which vector each distinct ASV of a batch has, (U,); -1 if none.

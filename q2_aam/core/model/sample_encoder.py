@@ -100,6 +100,7 @@ class SequenceEncoder(nn.Module):
         With r the Euclidean distance and s a learnt scale, 2 σ(s r) - 1: zero at zero, increasing,
         and below one.
         """
-        squared = (a[:, None] - b[None]).square().sum(dim=-1)
+        # In float32: 1e-12 is zero in fp16, and the gradient of a root at zero is infinite.
+        squared = (a.float()[:, None] - b.float()[None]).square().sum(dim=-1)
         radius = (squared + 1e-12).sqrt() - 1e-6
         return 2 * torch.sigmoid(self.log_scale.exp() * radius) - 1

@@ -246,9 +246,11 @@ class TrainConfig(Config):
     )
     mixed_precision: str = option(
         "auto",
-        "Number format: single precision (fp32), bfloat16 where precision matters less (bf16), or "
-        "bf16 on GPUs that support it and fp32 elsewhere (auto).",
-        choices=("auto", "fp32", "bf16"),
+        "Number format: single precision (fp32), bfloat16 where precision matters less (bf16), "
+        "half precision there with a scaled loss (fp16, on NVIDIA and AMD GPUs only), or the "
+        "fastest safe one (auto): bf16 on GPUs that compute in it, fp16 on other NVIDIA and AMD "
+        "GPUs, fp32 elsewhere.",
+        choices=("auto", "fp32", "bf16", "fp16"),
     )
     penalty: float = option(1.0, "Weight of the UniFrac loss. 0 leaves it out.", low=0.0)
     nuc_penalty: float = option(
@@ -267,8 +269,9 @@ class TrainConfig(Config):
     )
     device: str = option(
         "auto",
-        "Where to compute: on a GPU if there is one (auto), on the CPU (cpu), or on a GPU (cuda).",
-        choices=("auto", "cpu", "cuda"),
+        "Where to compute: on a GPU if there is one (auto), on the CPU (cpu), on an NVIDIA or AMD "
+        "GPU (cuda), or on the GPU of an Apple computer (mps).",
+        choices=("auto", "cpu", "cuda", "mps"),
     )
 
 

@@ -2,17 +2,21 @@
 
 import logging
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from q2_aam.core.options.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
 ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""Lightning's name of each arithmetic."""
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -20,8 +24,9 @@ def choose_device(wanted: str) -> torch.device:
 
     Parameters
     ----------
-    wanted : {'auto', 'cpu', 'cuda'}
-        With auto, a GPU that is there but cannot be used is passed over with a warning.
+    wanted : {'auto', 'cpu', 'cuda', 'mps'}
+        With auto, a GPU that is there but cannot be used is passed over with a warning. GPUs of
+        AMD are cuda, too: PyTorch for ROCm calls them so. An Apple GPU is mps.
 
     Raises
     ------
@@ -30,15 +35,23 @@ def choose_device(wanted: str) -> torch.device:
     """
     if wanted == "cpu":
         return torch.device("cpu")
-    problem = _gpu_problem()
-    if problem is None:
-        return torch.device("cuda")
-    if wanted == "cuda":
+    look = {"cuda": _gpu_problem, "mps": _apple_problem}
+    problems = {}
+    for kind in look if wanted == "auto" else [wanted]:
+        problems[kind] = look[kind]()
+        if problems[kind] is None:
+            return torch.device(kind)
+    if wanted != "auto":
         raise ValueError(
-            f"device is 'cuda', but no GPU can be used: {problem}; choose 'auto' or 'cpu'."
+            f"device is '{wanted}', but no GPU can be used: {problems[wanted]}; choose 'auto' or "
+            "'cpu'."
         )
-    if torch.cuda.is_available():
-        log.warning("There is a GPU, but it cannot be used: %s. The CPU is used instead.", problem)
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    for kind, problem in problems.items():
+        if there[kind]():
+            log.warning(
+                "There is a GPU, but it cannot be used: %s. The CPU is used instead.", problem
+            )
     return torch.device("cpu")
 
 
@@ -52,13 +65,83 @@ def _gpu_problem() -> str | None:
     return None
 
 
+def _apple_problem() -> str | None:
+    if not torch.backends.mps.is_available():
+        return "PyTorch finds no Apple GPU on this machine"
+    if platform.processor() not in ("arm", "arm64"):
+        return "Lightning uses the GPUs of Apple silicon only"
+    try:
+        _try_operations(torch.device("mps"))
+    except (RuntimeError, TypeError) as error:
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return None
+
+
+def _try_operations(device: torch.device) -> None:
+    """Do on a device what a model does, with a gradient: not every device has every operation."""
+    tokens = torch.arange(8, dtype=torch.uint8, device=device).masked_fill(
+        torch.arange(8, device=device) > 5, 0
+    )
+    table = torch.ones(8, 4, device=device, requires_grad=True)
+    x = F.embedding(tokens.int(), table).unfold(0, 4, 2).flatten(1)[None, None]  # [1, 1, 3, 16]
+    mask = torch.tensor([True, True, False], device=device)[None, None, None]
+    y = F.scaled_dot_product_attention(x, x, x, attn_mask=mask)
+    F.gelu(F.layer_norm(y, y.shape[-1:])).amax(dim=2).sum().backward()
+    table.grad.sum().item()
+
+
+def describe(device: torch.device) -> str:
+    """Name a device as its owner knows it."""
+    if device.type == "cuda":
+        kind = "CUDA" if torch.version.hip is None else "ROCm"
+        return f"GPU: {torch.cuda.get_device_name(device)} ({kind})"
+    if device.type == "mps":
+        return "GPU: Apple (mps)"
+    threads = torch.get_num_threads()
+    return f"CPU: {threads} thread{'s' if threads > 1 else ''}"
+
+
 def lightning_precision(config: TrainConfig, device: torch.device) -> str:
-    """Return Lightning's name of the arithmetic to use."""
-    if config.mixed_precision == "auto":
-        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    else:
-        bf16 = config.mixed_precision == "bf16"
-    return "bf16-mixed" if bf16 else "32-true"
+    """Return Lightning's name of the arithmetic to use.
+
+    Raises
+    ------
+    ValueError
+        If fp16 is asked for where it cannot be.
+    """
+    wanted = config.mixed_precision
+    if wanted == "auto":
+        wanted = _fast_arithmetic(device)
+    if wanted == "fp16" and device.type != "cuda":
+        raise ValueError(
+            f"mixed_precision is 'fp16', which needs an NVIDIA or AMD GPU, but this run computes "
+            f"on {describe(device)}; choose 'auto', 'fp32' or 'bf16'."
+        )
+    return PRECISIONS[wanted]
+
+
+def _fast_arithmetic(device: torch.device) -> str:
+    """Return what is fast and safe on a device; a GPU that only emulates bf16 is slow with it."""
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def gpu_random_state(device: torch.device) -> Tensor | None:
+    """Return the state of a GPU's random numbers; None for a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
+
+
+def set_gpu_random_state(device: torch.device, state: Tensor | None) -> None:
+    """Put the state of a GPU's random numbers back, where it is of a GPU of this kind."""
+    if state is None:
+        return
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
 
 
 def prepare_allocator(config: TrainConfig) -> None:
@@ -81,10 +164,12 @@ def device_of_run(config: TrainConfig) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If a GPU is asked for and none can be used.
+        If a GPU is asked for and none can be used, or an arithmetic that the device has not.
     """
     prepare_allocator(config)
-    if choose_device(config.device).type == "cuda":
+    device = choose_device(config.device)
+    lightning_precision(config, device)
+    if device.type == "cuda":
         yield
         return
     seen = torch.cuda.is_available, torch.cuda.device_count

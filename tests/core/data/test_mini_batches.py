@@ -11,6 +11,7 @@ from q2_aam.core.data.mini_batches import (
     collate,
     limit_asvs,
     mask_nucleotides,
+    part_of,
     plan_batches,
 )
 from q2_aam.core.data.sample_table import sample_table
@@ -169,3 +170,37 @@ def test_batch_dataset_gives_the_same_batch_again(table):
     assert torch.equal(a.masked_at, b.masked_at)
     other = BatchDataset(table, plan, DataConfig(), seed=(1, 3), masked=True)[3]
     assert not torch.equal(a.masked_at, other.masked_at)
+
+
+@given(st.data())
+def test_part_of_shares_samples_and_copies_out(table, data):
+    """Parts hold every sample and every masked copy once, with what belongs to each."""
+    references = References(np.array([1, 7]), 2, table.take([1, 7]))
+    batches = BatchDataset(
+        table, [np.array([5, 0, 9, 1, 4])], DataConfig(), masked=True,
+        targets=np.arange(table.n_samples, dtype=np.float32), references=references, join=True,
+        unifrac=lambda rows, counts: np.outer(rows, [1, 7]),
+    )  # fmt: skip
+    batch = batches[0]
+    where = data.draw(st.lists(st.integers(0, 2), min_size=len(batch), max_size=len(batch)))
+    whose = torch.arange(len(batch.masked_of)) % 3
+    parts = [
+        part_of(batch, *(torch.nonzero(of == i)[:, 0] for of in (torch.tensor(where), whose)))
+        for i in range(3)
+    ]
+    assert sum(len(part) for part in parts) == len(batch)
+    assert sum(len(part.target) for part in parts) == len(batch.target) == 5
+    for part in parts:
+        assert part.tokens is batch.tokens
+        own = part.rows[: len(part.target)]
+        assert torch.equal(part.target, own.float())
+        assert torch.equal(part.unifrac, part.rows[:, None] * torch.tensor([1.0, 7.0]))
+        assert torch.equal(part.reference >= 0, torch.isin(part.rows, torch.tensor([1, 7])))
+        for row, index, counts in zip(part.rows, part.asv_index, part.counts, strict=True):
+            present = counts > 0
+            asvs = part.asvs[index[present]].numpy()
+            assert np.array_equal(table.counts[int(row), asvs].toarray()[0], counts[present])
+    copies = torch.cat([part.masked_of for part in parts])
+    assert torch.equal(copies.sort().values, batch.masked_of)
+    assert sum(int(part.masked_at.sum()) for part in parts) == int(batch.masked_at.sum())
+    assert part_of(batch, torch.tensor([0])).masked_of is None

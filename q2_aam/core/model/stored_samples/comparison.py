@@ -116,8 +116,8 @@ class StoredSamples(nn.Module):
     def _predict(self, counts, tokens, embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         vocabulary, kept, fitted, trees = self._prepared()
         composition = Composition.of(counts, vocabulary.find(tokens), len(vocabulary.tokens))
-        others = kept, self.embeddings.double().cpu().numpy()
-        scales = self.scales.double().cpu().numpy()
+        others = kept, self.embeddings.cpu().double().numpy()
+        scales = self.scales.cpu().double().numpy()
         similarities = mean_similarity((composition, embeddings.astype(float)), others, scales)
         if self.info.classes:
             said = fitted.shares(similarities), trees.shares(composition.roots, fitted.value)

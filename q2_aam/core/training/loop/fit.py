@@ -10,12 +10,14 @@ import lightning as L
 import pandas as pd
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from q2_aam.core.data.batch_loader import lost_processes_explained
 from q2_aam.core.data.temporary_files import temporary_directory
 from q2_aam.core.options.config import Settings
 from q2_aam.core.training.devices import (
     choose_device,
+    describe,
     less_memory,
     lightning_precision,
     memory_explained,
@@ -38,6 +40,11 @@ from q2_aam.core.training.objective.validation_metrics import monitored
 log = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
+ARITHMETIC = {
+    "32-true": "single precision (fp32)",
+    "bf16-mixed": "mixed precision (bf16)",
+    "16-mixed": "mixed precision (fp16)",
+}
 QUIET = (
     ".*does not have many workers.*",
     ".*number of training batches.*",
@@ -48,6 +55,8 @@ QUIET = (
     ".*Found .* module.s. in eval mode.*",
     ".*training_step. returned .None.*",
     ".*srun. command is available.*",
+    # fp16 leaves out the first steps until it has found the scale of the loss.
+    ".*Detected call of .lr_scheduler.step... before .optimizer.step.*",
 )
 
 
@@ -141,16 +150,18 @@ def _trainer(settings, run_dir, callbacks, validated) -> L.Trainer:
     config = settings.training
     prepare_allocator(config)
     device = choose_device(config.device)
+    precision = lightning_precision(config, device)
+    mixed = [] if precision == "32-true" else [_Mixed(precision, device.type)]
+    log.info("Computing on %s, in %s.", describe(device), ARITHMETIC[precision])
     return L.Trainer(
         max_epochs=config.epochs,
-        accelerator="gpu" if device.type == "cuda" else "cpu",
+        accelerator=device.type,
         devices=1,
-        precision=lightning_precision(config, device),
         accumulate_grad_batches=config.gradient_accumulation_steps,
         gradient_clip_val=config.max_grad_norm,
         callbacks=callbacks,
         logger=TensorBoardLogger(run_dir, name="", version="tensorboard", default_hp_metric=False),
-        plugins=[SafeCheckpointIO(), single_process()],
+        plugins=[SafeCheckpointIO(), single_process(), *mixed],
         default_root_dir=run_dir,
         limit_val_batches=1.0 if validated else 0,
         num_sanity_val_steps=0,
@@ -159,6 +170,31 @@ def _trainer(settings, run_dir, callbacks, validated) -> L.Trainer:
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+
+
+class _Mixed(MixedPrecision):
+    """Mixed precision; for fp16 it scales the loss, and keeps the scale in checkpoints."""
+
+    def load_state_dict(self, state_dict):
+        """Take up the scale, unless the run was in other arithmetic before, on another GPU."""
+        if state_dict:
+            super().load_state_dict(state_dict)
+
+    def optimizer_step(self, *arguments, **options):
+        """Take a step, or lower the scale.
+
+        Raises
+        ------
+        ValueError
+            If gradients are too large for fp16 at any scale: no step would be taken any more.
+        """
+        result = super().optimizer_step(*arguments, **options)
+        if self.scaler is not None and self.scaler.get_scale() < 1:
+            raise ValueError(
+                "The gradients are too large for fp16 with any scale of the loss; set "
+                "mixed_precision to fp32, or choose a lower lr."
+            )
+        return result
 
 
 def _checkpoints(settings, run_dir) -> tuple[Checkpoints, Checkpoints]:

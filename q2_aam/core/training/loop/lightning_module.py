@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from q2_aam.core.data.batch_loader import loader
 from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
 from q2_aam.core.model.inference import embed, encode_asvs
+from q2_aam.core.model.output import Output
 from q2_aam.core.options.config import TrainConfig
+from q2_aam.core.training.loop.batch_parts import FittingModel
 from q2_aam.core.training.loop.optimizer import make_optimizer, make_scheduler
+from q2_aam.core.training.memory import FULL, MIXED, memory_for_a_step
 from q2_aam.core.training.objective.candidates import TrainingSamples
 from q2_aam.core.training.objective.losses import Objective, masked_bases
 from q2_aam.core.training.objective.unifrac_prediction import StripeComparison
@@ -107,6 +110,7 @@ class TrainingModule(L.LightningModule):
         self._frozen, self._resting = _Cache(), _Cache()
         self._samples: TrainingSamples | None = None
         self._embedded_at: int | None = None
+        self._fitting: FittingModel | None = None
         if freeze_base:
             model.base_model.requires_grad_(False)
 
@@ -122,6 +126,13 @@ class TrainingModule(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": make_scheduler(optimizer, self.config, steps),
         }
+
+    def on_train_start(self):
+        """See how much memory a step may take, if that is known."""
+        free = memory_for_a_step(self.device)
+        if free is not None:
+            number = FULL if self.trainer.precision == "32-true" else MIXED
+            self._fitting = FittingModel(self.model, self.config, free, number)
 
     def on_train_epoch_start(self):
         """Seed the epoch, so that a resumed run draws what an unbroken one does."""
@@ -154,15 +165,15 @@ class TrainingModule(L.LightningModule):
             self.latest = self.passed_over[index]
             self._log(self.latest, batch)
             return None
-        candidates = embedding = None
+        candidates = encoded = None
         if self._samples is not None:
             step = index // self.config.gradient_accumulation_steps
             seed = self.config.random_seed, self.trainer.current_epoch, step
             candidates = self._samples.draw(batch.rows.cpu().numpy(), seed)
             if self.freeze_base:
-                embedding = self._samples.embeddings_of(batch.rows)
+                encoded = Output(embedding=self._samples.embeddings_of(batch.rows))
         losses = self._losses(
-            batch, self._frozen.of(batch), "train", candidates=candidates, embedding=embedding
+            batch, self._frozen.of(batch), "train", candidates=candidates, encoded=encoded
         )
         self._check_finite(losses.total, batch)
         return losses.total * self._share_of_step(index)
@@ -198,10 +209,10 @@ class TrainingModule(L.LightningModule):
         if self.metrics is not None:
             self.log_dict({f"val/{n}": v for n, v in self.metrics.compute().items()})
 
-    def _losses(self, batch, asvs, stage, *, candidates=None, embedding=None):
+    def _losses(self, batch, asvs, stage, *, candidates=None, encoded=None):
         compares_samples = self.comparison is not None
-        options = {} if candidates is None else {"candidates": candidates, "embedding": embedding}
-        output = self.model(
+        options = {} if candidates is None else {"candidates": candidates, "encoded": encoded}
+        output = (self._fitting or self.model)(
             batch, asvs, with_embedding=compares_samples,
             with_abundance=self.objective.count_penalty > 0, **options,
         )  # fmt: skip
@@ -227,10 +238,11 @@ class TrainingModule(L.LightningModule):
         ids = self.run.training(self.current_epoch).table.sample_ids
         names = [ids[row] for row in batch.rows.tolist()]
         rate = self.optimizers().param_groups[0]["lr"]
+        half = " Or set mixed_precision to fp32." if self.trainer.precision == "16-mixed" else ""
         raise ValueError(
             f"The loss became {float(total.detach())} at step {self.global_step} (epoch "
             f"{self.current_epoch + 1}, learning rate {rate:.2g}) on the samples "
-            f"{', '.join(names)}; choose a lower lr or max_grad_norm."
+            f"{', '.join(names)}; choose a lower lr or max_grad_norm." + half
         )
 
     def _embed_references(self):

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from q2_aam.core.training.devices import gpu_random_state, set_gpu_random_state
 from q2_aam.core.training.loop.run_directory import INTERRUPTED
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,8 @@ class Interruption(Callback):
             if name in left["gradients"]:
                 parameter.grad = left["gradients"][name].to(parameter.device)
         torch.set_rng_state(left["random"])
-        if left["random_of_gpu"] is not None and pl_module.device.type == "cuda":
-            torch.cuda.set_rng_state(left["random_of_gpu"], pl_module.device)
+        set_gpu_random_state(pl_module.device, left["random_of_gpu"])
+        trainer.precision_plugin.load_state_dict(left["loss_scale"])
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         """Note what was logged; if the run was asked to end, write where it is."""
@@ -70,7 +71,6 @@ class Interruption(Callback):
 
 def _state(trainer, module, logged) -> dict:
     within_step = len(logged) % trainer.accumulate_grad_batches
-    on_gpu = module.device.type == "cuda"
     return {
         "epoch": trainer.current_epoch,
         "global_step": trainer.global_step,
@@ -83,5 +83,6 @@ def _state(trainer, module, logged) -> dict:
             if within_step and parameter.grad is not None
         },
         "random": torch.get_rng_state(),
-        "random_of_gpu": torch.cuda.get_rng_state(module.device) if on_gpu else None,
+        "random_of_gpu": gpu_random_state(module.device),
+        "loss_scale": trainer.precision_plugin.state_dict(),  # of fp16; the gradients have it
     }

@@ -41,7 +41,7 @@ class RegressionMetrics(nn.Module):
     def update(self, output: Tensor, true: Tensor) -> None:
         """Add a batch: outputs (B, 1) and learnt values (B,)."""
         pair = output.squeeze(-1), true
-        self._batches.append(tuple(self.target.to_units(v.double().cpu().numpy()) for v in pair))
+        self._batches.append(tuple(self.target.to_units(v.cpu().double().numpy()) for v in pair))
 
     def compute(self) -> dict[str, float]:
         """Return the metrics of all batches and start anew; R² needs two samples.
