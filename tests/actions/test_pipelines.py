@@ -560,7 +560,7 @@ def test_cross_validate_regression(table, simulated, capsys, monkeypatch):
     age, _, _ = columns(simulated)
     made = aam.pipelines.cross_validate_regression(table, age, n_folds=2, **QUICK)
     said = capsys.readouterr().err.splitlines()
-    others = re.compile(r"INFO: (Fitting|\d+% of the reads)")
+    others = re.compile(r"INFO: (Fitting|Computing on|\d+% of the reads)")
     assert [line for line in said if not others.match(line)] == [
         "WARNING: Only 48 samples: below 50, scores vary much from one split to the next.",
         *(line for fold in (1, 2) for line in said_of_fold(fold, said)),

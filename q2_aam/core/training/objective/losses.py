@@ -60,6 +60,9 @@ class Objective:
         Loss of predictions (B, C), or of quantiles (B, Q), and true values (B,).
     comparison_loss : callable, optional
         Loss of predictions (B, C) by comparison where `target_loss` is one of quantiles.
+    own_weight : float
+        What the target loss of the samples of the batch is multiplied with, but not that of the
+        training samples that are asked beside them. Other than 1 where a batch is a part of one.
     """
 
     penalty: float = 0.0
@@ -69,6 +72,7 @@ class Objective:
     unifrac_variance: float = 1.0
     target_loss: Callable[[Tensor, Tensor], Tensor] | None = None
     comparison_loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    own_weight: float = 1.0
 
     def __call__(
         self,
@@ -111,18 +115,19 @@ class Objective:
 
         Each by itself: their average would have them learn each other's mistakes.
         """
-        losses = []
-        if output.read:
-            losses.append(_mean(self.target_loss, output.read, batch.target))
+        own, losses = self.own_weight if len(batch.target) else 0.0, []
+        if output.read and own:
+            losses.append(own * _mean(self.target_loss, output.read, batch.target))
         if output.compared:
-            of_comparison = self.comparison_loss or self.target_loss
-            loss = _mean(of_comparison, output.compared, batch.target)
+            of_comparison, share = self.comparison_loss or self.target_loss, 1.0
             if asked is not None:
                 others = [said[len(batch) :] for said in output.compared]
-                of_others = _mean(of_comparison, others, asked)
-                loss = (1 - ASKED_SHARE) * loss + ASKED_SHARE * of_others
-            losses.append(loss)
-        return torch.stack(losses).sum()
+                losses.append(ASKED_SHARE * _mean(of_comparison, others, asked))
+                share = 1 - ASKED_SHARE
+            if own:
+                loss = _mean(of_comparison, output.compared, batch.target)
+                losses.append(own * share * loss)
+        return sum(losses, start=torch.zeros(()))
 
 
 def _mean(loss, members, true: Tensor) -> Tensor:
