@@ -1,0 +1,103 @@
+"""Several ranks learn what one process learns from the same batches."""
+
+import numpy as np
+import pytest
+import torch
+from rank_pool import RankPool
+
+from q2_aam.core import api
+from q2_aam.core.training.ranks import launch
+
+PRETRAINING = {
+    "stripes": {"batch_size": 5, "optimizer": "adamw"},
+    "stripes-sgd": {"batch_size": 7, "optimizer": "sgd", "gradient_accumulation_steps": 3},
+    "pairs": {"batch_size": 5, "optimizer": "adam", "stripe_mode": False},
+    "pairs-sgd": {"batch_size": 4, "optimizer": "sgd", "stripe_mode": False, "lazy_unifrac": False},
+    "faith-pd": {"batch_size": 5, "optimizer": "sgd", "unifrac_metric": "faith_pd"},
+    "weighted": {"optimizer": "sgd", "unifrac_metric": "weighted_normalized", "lazy_unifrac": False},
+    "one-sample": {"batch_size": 1, "optimizer": "sgd", "epochs": 1},
+    "one-sample-pairs": {"batch_size": 1, "optimizer": "sgd", "epochs": 1, "stripe_mode": False},
+    "every-draw-at-random": {
+        "optimizer": "sgd", "rarefy_each_epoch": True, "asv_sampling": "random", "token_limit": 5,
+    },
+    "less-memory": {"optimizer": "sgd", "asv_chunk_size": 4, "gradient_checkpointing": True},
+    "without-validation": {"optimizer": "sgd", "test_size": 0.0, "nuc_mask_strategy": "span"},
+    "other-processes": {"optimizer": "sgd", "num_workers": 1, "epochs": 1},
+}  # fmt: skip
+FINE_TUNING = {
+    "regression": ("age", {"optimizer": "adamw", "scheduler": "plateau"}),
+    "phylogeny": ("age", {"optimizer": "sgd", "phylogeny": True, "best_metric": "r2"}),
+    "quantiles": ("age", {"optimizer": "sgd", "loss_type": "quantile", "batch_size": 5}),
+    "frozen": ("age", {"optimizer": "adam", "freeze_base": True, "encoder": True}),
+    "classes": ("site", {"optimizer": "sgd", "class_weights": "balanced", "batch_size": 5}),
+    "frozen-classes": ("site", {"optimizer": "sgd", "freeze_base": True, "encoder": True}),
+    "accumulated": ("site", {"batch_size": 3, "gradient_accumulation_steps": 4}),
+    "one-sample": ("age", {"batch_size": 1, "optimizer": "sgd", "epochs": 1}),
+}
+NO_EFFECT = ("score.bias", "qkv.bias")
+"""What Adam moves by the rounding of its gradient, which is zero: it shifts all logits alike."""
+SHIFTS = ("transformer.norm.bias", "pooling.value.bias", "pooling.combine.bias")
+"""The same where only distances between embeddings count."""
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def pool(request):
+    """Return some ranks that stay."""
+    made = RankPool(request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Return what makes the model of one process, once for each call."""
+    made = {}
+
+    def make(key, train):
+        if key not in made:
+            made[key] = train()
+        return made[key]
+
+    return make
+
+
+@pytest.fixture
+def together(pool, monkeypatch):
+    """Return a monitor with which the ranks of the pool train."""
+    monkeypatch.setattr(launch, "run_ranks", pool.run_ranks)
+    return api.Monitor(layout=api.Layout(devices=pool.n))
+
+
+def assert_same(one, several, of_no_effect=()):
+    for name, value in one.weights.items():
+        if not name.endswith(of_no_effect):
+            torch.testing.assert_close(several.weights[name], value, atol=1e-5, rtol=1e-4)
+    assert list(one.history) == list(several.history)
+    for name in set(one.history) - {"seconds"}:
+        assert np.allclose(one.history[name], several.history[name], rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.parametrize("case", PRETRAINING)
+def test_pretraining(simulated, tree_path, quick, alone, together, case):
+    """Of 38 samples, which ranks and batches do not divide evenly."""
+    table = simulated.table.filter(simulated.table.ids()[:38], inplace=False)
+    options = {**quick, "reference_samples": 9, **PRETRAINING[case]}
+    one = alone(case, lambda: api.pretrain(table, tree_path, **options))
+    several = api.pretrain(table, tree_path, monitor=together, **options)
+    by_rounding = NO_EFFECT + SHIFTS if options.get("optimizer") != "sgd" else ()
+    assert_same(one, several, by_rounding)
+
+
+@pytest.mark.parametrize("case", FINE_TUNING)
+def test_fine_tuning(simulated, tree_path, quick, alone, together, case):
+    table = simulated.table.filter(simulated.table.ids()[:38], inplace=False)
+    column, chosen = FINE_TUNING[case]
+    options = {**quick, "dropout": 0.0, "stored_samples": 0, **chosen}
+    if options.pop("phylogeny", False):
+        options["phylogeny"] = tree_path
+    if options.pop("encoder", False):
+        options["encoder"] = alone("encoder", lambda: api.pretrain(table, tree_path, **quick))
+    action = {"age": api.train_regressor, "site": api.train_classifier}[column]
+    one = alone(f"to {case}", lambda: action(table, simulated.metadata[column], **options))
+    several = action(table, simulated.metadata[column], monitor=together, **options)
+    assert_same(one, several, NO_EFFECT if options.get("optimizer") != "sgd" else ())
