@@ -30,8 +30,15 @@ from q2_aam.core.training.ranks.layout import DEVICES, Layout
 
 log = logging.getLogger(__name__)
 
-COMMAND = "import sys; sys.path[:] = {path!r}; from q2_aam.core.training.ranks.rank import main; main()"
+COMMAND = """
+import os, sys
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+sys.path[:] = {path!r}
+from q2_aam.core.training.ranks.rank import main
+main()
+"""
 """What a rank runs; it finds the same modules as this process."""
+ELASTIC = "torch.distributed.elastic"
 PLACE = "ranks"
 """Where the job is in the directory of a run."""
 GRACE = 60
@@ -230,18 +237,16 @@ def _own_signals() -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep torch elastic from saying in its own words what is said in ours."""
-
-    def elastic(record):
-        return not record.name.startswith("torch.distributed.elastic")
-
-    handlers = [*logging.getLogger().handlers, logging.lastResort]
-    for handler in filter(None, handlers):
-        handler.addFilter(elastic)
+    known = logging.getLogger().manager.loggerDict
+    theirs = [logging.getLogger(name) for name in known if name.startswith(ELASTIC)]
+    before = [logger.level for logger in theirs]
+    for logger in theirs:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        for handler in filter(None, handlers):
-            handler.removeFilter(elastic)
+        for logger, level in zip(theirs, before, strict=True):
+            logger.setLevel(level)
 
 
 def _failure(directory: Path, error: ChildFailedError) -> Exception:

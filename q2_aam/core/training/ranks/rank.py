@@ -27,8 +27,10 @@ from q2_aam.core.training.loop.fit import Placement, fit
 from q2_aam.core.training.ranks import job
 from q2_aam.core.training.ranks.comparison import divided
 from q2_aam.core.training.ranks.rank_module import PartData, RankModule
-from q2_aam.core.training.ranks.stopping import CommonInterruption
+from q2_aam.core.training.ranks.stopping import CommonInterruption, listen
 from q2_aam.core.training.run import METRICS
+
+log = logging.getLogger(__name__)
 
 LOOKS = 0.5
 """Seconds between looks at whether the process that started this one is still there."""
@@ -47,16 +49,26 @@ def main(arguments=None) -> None:
     rank = int(os.environ["RANK"])
     shown = args.shown and os.environ["LOCAL_RANK"] == "0"
     threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
-    torch.set_num_threads(args.threads)
-    threadpool_limits(args.threads)
     _log_to(args.directory / f"rank-{rank}.log", shown)
+    log.info("Rank %d is process %d on %s.", rank, os.getpid(), socket.gethostname())
+    # Beside the main thread, as Lightning's handlers of signals have ranks wait for each other.
+    listen()
+    work = threading.Thread(target=_work, args=(args.directory, rank, shown, args.threads))
+    work.start()
+    work.join()
+
+
+def _work(directory: Path, rank: int, shown: bool, threads: int) -> None:
+    """Train, and leave what became of it in the directory of the job."""
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
     try:
-        train(args.directory, shown)
+        train(directory, shown)
     except SystemExit:
-        (args.directory / job.STOPPED).touch()
+        (directory / job.STOPPED).touch()
     except BaseException as error:
-        logging.getLogger(__name__).error("%s", traceback.format_exc())
-        job.write_json(args.directory / f"failure-{rank}.json", told(error))
+        log.error("%s", traceback.format_exc())
+        job.write_json(directory / f"failure-{rank}.json", told(error))
         sys.stderr.flush()
         os._exit(1)  # to leave in an orderly way would wait for the other ranks
 

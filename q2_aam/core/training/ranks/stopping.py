@@ -2,41 +2,31 @@
 
 import signal
 import threading
-from pathlib import Path
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from q2_aam.core.training.loop.resume import Interruption
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_signalled = threading.Event()
+
+
+def listen() -> None:
+    """Have the signals that ask a process to end set a mark, and nothing else."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _signalled.set())
 
 
 class CommonInterruption(Interruption):
     """Writes where an epoch was left, by one rank, after a step at which all of them are.
 
-    A signal only sets a mark. Ranks learn of each other's marks with the values that they add up
-    in each step: to talk to each other within a signal's handler could have them wait for ever.
+    Ranks learn of each other's signals with the values that they add up in each step: to talk to
+    each other within a signal's handler could have them wait for ever.
 
     Parameters
     ----------
     directory : Path
         Of the run.
     """
-
-    def __init__(self, directory: Path):
-        super().__init__(directory)
-        self._signalled = threading.Event()
-        self.listen()
-
-    def listen(self) -> None:
-        """Have signals set the mark."""
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, lambda *_: self._signalled.set())
-
-    def on_train_start(self, trainer, pl_module):
-        """Listen to signals again: Lightning's own handler lets ranks talk in it."""
-        self.listen()
 
     def on_train_epoch_start(self, trainer, pl_module):
         """Stop between two epochs, or begin one."""
@@ -47,7 +37,7 @@ class CommonInterruption(Interruption):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         """Put everything back as it was before this step; tell the others of a signal."""
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
-        pl_module.asked_to_stop = self._signalled.is_set()
+        pl_module.asked_to_stop = _signalled.is_set()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         """Note what was logged; stop after a step of the optimizer."""
@@ -62,7 +52,7 @@ class CommonInterruption(Interruption):
 
     def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
         """Tell the others of a signal."""
-        pl_module.asked_to_stop = self._signalled.is_set()
+        pl_module.asked_to_stop = _signalled.is_set()
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, *_):
         """Stop within a validation; the epoch before it is what is kept."""

@@ -16,7 +16,7 @@ PRETRAINING = {
     "faith-pd": {"batch_size": 5, "optimizer": "sgd", "unifrac_metric": "faith_pd"},
     "weighted": {"optimizer": "sgd", "unifrac_metric": "weighted_normalized", "lazy_unifrac": False},
     "one-sample": {"batch_size": 1, "optimizer": "sgd", "epochs": 1},
-    "one-sample-pairs": {"batch_size": 1, "optimizer": "sgd", "epochs": 1, "stripe_mode": False},
+    "one-sample-pairs": {"batch_size": 29, "optimizer": "sgd", "stripe_mode": False},
     "every-draw-at-random": {
         "optimizer": "sgd", "rarefy_each_epoch": True, "asv_sampling": "random", "token_limit": 5,
     },
@@ -34,13 +34,27 @@ FINE_TUNING = {
     "accumulated": ("site", {"batch_size": 3, "gradient_accumulation_steps": 4}),
     "one-sample": ("age", {"batch_size": 1, "optimizer": "sgd", "epochs": 1}),
 }
-NO_EFFECT = ("score.bias", "qkv.bias")
+NO_EFFECT = ("score.bias", "qkv.bias", "count_encoder.norm.bias", "abundance.bias")
 """What Adam moves by the rounding of its gradient, which is zero: it shifts all logits alike."""
 SHIFTS = ("transformer.norm.bias", "pooling.value.bias", "pooling.combine.bias")
 """The same where only distances between embeddings count."""
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+ORDINARY = {
+    (3, "stripes-sgd"), (3, "pairs"), (3, "one-sample"), (3, "regression"), (3, "frozen-classes"),
+}  # fmt: skip
+
+
+def cases(names):
+    """List the numbers of ranks and the cases; most take too long together."""
+    return [
+        pytest.param(n, name, marks=() if (n, name) in ORDINARY else pytest.mark.slow)
+        for n in (2, 3)
+        for name in names
+    ]
+
+
+@pytest.fixture(scope="module")
 def pool(request):
     """Return some ranks that stay."""
     made = RankPool(request.param)
@@ -71,13 +85,15 @@ def together(pool, monkeypatch):
 def assert_same(one, several, of_no_effect=()):
     for name, value in one.weights.items():
         if not name.endswith(of_no_effect):
-            torch.testing.assert_close(several.weights[name], value, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                several.weights[name], value, atol=1e-5, rtol=1e-4, msg=lambda m, n=name: n + m
+            )
     assert list(one.history) == list(several.history)
     for name in set(one.history) - {"seconds"}:
         assert np.allclose(one.history[name], several.history[name], rtol=1e-3, atol=1e-4), name
 
 
-@pytest.mark.parametrize("case", PRETRAINING)
+@pytest.mark.parametrize(("pool", "case"), cases(PRETRAINING), indirect=["pool"])
 def test_pretraining(simulated, tree_path, quick, alone, together, case):
     """Of 38 samples, which ranks and batches do not divide evenly."""
     table = simulated.table.filter(simulated.table.ids()[:38], inplace=False)
@@ -88,7 +104,7 @@ def test_pretraining(simulated, tree_path, quick, alone, together, case):
     assert_same(one, several, by_rounding)
 
 
-@pytest.mark.parametrize("case", FINE_TUNING)
+@pytest.mark.parametrize(("pool", "case"), cases(FINE_TUNING), indirect=["pool"])
 def test_fine_tuning(simulated, tree_path, quick, alone, together, case):
     table = simulated.table.filter(simulated.table.ids()[:38], inplace=False)
     column, chosen = FINE_TUNING[case]
