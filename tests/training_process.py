@@ -50,6 +50,8 @@ class Job:
         Is called in the process before anything else.
     devices : int, optional
         How many ranks train together.
+    layout : Layout, optional
+        Where they are, instead.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class Job:
     options: dict = field(default_factory=dict)
     fault: object = None
     devices: int | None = None
+    layout: object = None
 
     @property
     def runs(self) -> Path:
@@ -116,7 +119,7 @@ def train(job: Job):
     data = simulate(SimulationConfig(n_samples=24, n_features=40, n_bp=40, depth=200, seed=1))
     tree = job.folder / "tree.nwk"
     tree.write_text(data.newick)
-    monitor = api.Monitor(run_dir=job.runs, layout=api.Layout(devices=job.devices))
+    monitor = api.Monitor(run_dir=job.runs, layout=job.layout or api.Layout(job.devices))
     options = {**OPTIONS, **job.options, "monitor": monitor}
     if job.action == "pretrain":
         return api.pretrain(data.table, tree, **options)

@@ -56,6 +56,13 @@ class Monitor:
     progress: bool = False
     layout: Layout = ONE_HOST
 
+    def __post_init__(self):
+        if self.layout.hosts > 1 and self.run_dir is None:
+            raise ValueError(
+                f"Q2_AAM_HOSTS is {self.layout.hosts}, but Q2_AAM_RUN_DIR is not set; set it to a "
+                "directory on storage that all hosts share."
+            )
+
 
 def train(inputs: RunInput, monitor: Monitor) -> TrainedModel:
     """Train the model that the input of a run asks for.

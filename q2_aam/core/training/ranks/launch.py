@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,15 +18,17 @@ import torch
 from torch import nn
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous.api import RendezvousError, RendezvousTimeoutError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+import q2_aam
 from q2_aam.core.data import messages
 from q2_aam.core.data.temporary_files import temporary_directory
 from q2_aam.core.options.config import TrainConfig
 from q2_aam.core.training.devices import choose_device
 from q2_aam.core.training.loop.fit import FitResult, event_files
 from q2_aam.core.training.preparation.prepared_run import PreparedRun
-from q2_aam.core.training.ranks import job
+from q2_aam.core.training.ranks import job, meeting
 from q2_aam.core.training.ranks.layout import DEVICES, Layout
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ GRACE = 60
 """Seconds that ranks have to end a step and to write where they are, when they are to stop."""
 LONGEST_WAIT = 1800
 """Seconds that a rank waits for another one at most."""
+UNTIL_SEEN = 30
+"""Seconds in which a file that another host has written is seen here."""
 LAST_LINES = 5
 
 
@@ -87,8 +92,10 @@ def ranks_of_run(layout: Layout, config: TrainConfig) -> Ranks:
     if device == "cpu":
         ranks = Ranks(layout.devices or 1, device, layout)
         if ranks.n > 1:
-            found = f"{torch.get_num_threads()} threads of the processor are there"
-            log.info("%s; %s of %d each.", found, _said(ranks), ranks.threads)
+            log.info(
+                "Processor threads found: %d. Processes: %d%s, of %d threads each.",
+                torch.get_num_threads(), ranks.on_host, _where(layout), ranks.threads,
+            )  # fmt: skip
         return ranks
     found = torch.cuda.device_count()
     if layout.devices is not None and layout.devices > found:
@@ -99,15 +106,12 @@ def ranks_of_run(layout: Layout, config: TrainConfig) -> Ranks:
     n = layout.devices or max(1, min(found, config.batch_size // layout.hosts))
     ranks = Ranks(n, device, layout)
     name = torch.cuda.get_device_name()
-    log.info("%d GPUs are there (%s); %s.", found, name, _said(ranks))
+    log.info("GPUs found: %d (%s). GPUs used: %d%s.", found, name, n, _where(layout))
     return ranks
 
 
-def _said(ranks: Ranks) -> str:
-    where = "" if ranks.layout.hosts == 1 else f" on each of {ranks.layout.hosts} hosts"
-    if ranks.device == "cuda":
-        return f"{ranks.on_host} used{where}"
-    return f"{ranks.on_host} processes{where} train together"
+def _where(layout: Layout) -> str:
+    return "" if layout.hosts == 1 else f" on each of {layout.hosts} hosts"
 
 
 def fit_in_ranks(
@@ -147,7 +151,7 @@ def fit_in_ranks(
         stack.callback(_tidy, directory)
         plan = {
             "run_id": f"{run_dir.name}-{uuid.uuid4().hex[:8]}",
-            "run_dir": str(run_dir),
+            "version": q2_aam.__version__,
             "bar_name": bar_name,
             "progress": progress,
             "level": logging.getLogger(messages.LOGGER).getEffectiveLevel(),
@@ -155,13 +159,27 @@ def fit_in_ranks(
             "on_host": ranks.on_host,
             "hosts": ranks.layout.hosts,
             "meet_at": ranks.layout.meet_at,
-            "timeout": LONGEST_WAIT,
+            "wait": ranks.layout.wait if ranks.layout.hosts > 1 else LONGEST_WAIT,
         }
         job.write(directory, run, model.state_dict(), plan)
         run_ranks(directory, plan, ranks.threads, first=True)
-        weights, history = job.result(directory)
+        weights, history = _result(directory)
         model.load_state_dict(weights)
         return FitResult(history, event_files(run_dir))
+
+
+def _result(directory: Path):
+    """Read what was trained; another host may have written it, which takes a while to be seen."""
+    until = time.monotonic() + UNTIL_SEEN
+    while (made := job.result(directory)) is None and time.monotonic() < until:
+        os.listdir(directory)  # NFS looks anew
+        time.sleep(0.5)
+    if made is None:
+        raise ValueError(
+            f"The ranks left no model in {directory}: Q2_AAM_RUN_DIR must be a directory that all "
+            "hosts share."
+        )
+    return made
 
 
 def _tidy(directory: Path) -> None:
@@ -192,15 +210,19 @@ def run_ranks(directory: Path, plan: dict, threads: int, *, first: bool) -> None
     """
     arguments = [str(directory), "--parent", str(os.getpid()), "--threads", str(threads)]
     arguments += ["--shown"] if first else []
+    endpoint, address = "localhost:0", "localhost"
+    if plan["hosts"] > 1:
+        endpoint, address = plan["meet_at"], meeting.own_address(plan["meet_at"])
+        arguments += ["--address", address]
     config = LaunchConfig(
         min_nodes=plan["hosts"],
         max_nodes=plan["hosts"],
         nproc_per_node=plan["on_host"],
         run_id=plan["run_id"],
         rdzv_backend="c10d",
-        rdzv_endpoint=plan["meet_at"] or "localhost:0",
-        rdzv_configs={"is_host": first},
-        local_addr="localhost",
+        rdzv_endpoint=endpoint,
+        rdzv_configs={"is_host": first, "timeout": plan["wait"]},
+        local_addr=address,
         max_restarts=0,
         monitor_interval=0.1,
         logs_specs=DefaultLogsSpecs(log_dir=str(directory / "elastic")),
@@ -216,8 +238,26 @@ def run_ranks(directory: Path, plan: dict, threads: int, *, first: bool) -> None
             raise (KeyboardInterrupt if stop.sigval == signal.SIGINT else SystemExit) from None
         except ChildFailedError as error:
             raise _failure(directory, error) from None
+        except RendezvousError as error:
+            raise ValueError(_not_met(plan, error)) from error
     if (directory / job.STOPPED).exists():
         raise SystemExit
+
+
+def _not_met(plan: dict, error: RendezvousError) -> str:
+    if plan["hosts"] == 1:
+        return f"The processes of this host did not find each other ({error})."
+    if isinstance(error, RendezvousTimeoutError):
+        return (
+            f"Not all of the {plan['hosts']} hosts came to {plan['meet_at']} within "
+            f"{plan['wait']} seconds; run the command that joins on each other host, or set "
+            "Q2_AAM_WAIT to more seconds."
+        )
+    return (
+        f"Hosts cannot meet at {plan['meet_at']}, or lost each other ({error}); see that the port "
+        "is free on the first host, that no firewall closes it, and that the first host still "
+        "runs."
+    )
 
 
 @contextmanager
@@ -267,8 +307,14 @@ def _failure(directory: Path, error: ChildFailedError) -> Exception:
             if failure.exitcode == -signal.SIGKILL:
                 how += ", as where the machine has not enough memory"
         return ValueError(_ended(directory, rank, f"process {failure.pid}, {how}"))
+    if not told:
+        return RuntimeError(str(error))
     rank, failure = min(told.items())
-    return ValueError(_ended(directory, rank, f"it lost another rank: {failure['message']}"))
+    return ValueError(
+        f"Rank {rank} lost another rank, on another host or over the network "
+        f"({failure['message']}), so the run was ended. To resume it, run the same commands with "
+        "the same Q2_AAM_RUN_DIR."
+    )
 
 
 def _as_said(directory: Path, rank: int, failure: dict) -> Exception:

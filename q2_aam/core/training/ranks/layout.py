@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 DEVICES, HOSTS, MEET_AT = "Q2_AAM_DEVICES", "Q2_AAM_HOSTS", "Q2_AAM_MEET_AT"
-MOST = 4096
+WAIT = "Q2_AAM_WAIT"
+MOST, LONGEST = 4096, 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,20 @@ class Layout:
         How many hosts take part.
     meet_at : str, optional
         ``host:port`` of the first host, where the others find it; needed for several.
+    wait : int
+        Seconds that hosts wait for each other at most, at the start and in training.
     """
 
     devices: int | None = None
     hosts: int = 1
     meet_at: str | None = None
+    wait: int = 600
 
     def __post_init__(self):
-        for name, n in ((DEVICES, self.devices), (HOSTS, self.hosts)):
-            if n is not None and not 1 <= n <= MOST:
-                raise ValueError(f"{name} is {n}; give a whole number from 1 to {MOST}.")
+        limited = (DEVICES, self.devices, MOST), (HOSTS, self.hosts, MOST), (WAIT, self.wait, LONGEST)
+        for name, n, most in limited:
+            if n is not None and not 1 <= n <= most:
+                raise ValueError(f"{name} is {n}; give a whole number from 1 to {most}.")
         if self.meet_at is not None and not re.fullmatch(r"\S+:\d{1,5}", self.meet_at):
             raise ValueError(
                 f"{MEET_AT} is '{self.meet_at}'; give the name or address of the first host and a "
@@ -51,19 +56,21 @@ class Layout:
         ValueError
             If one cannot be used; the message says what to give.
         """
-        devices, hosts = (_whole_number(environment, name) for name in (DEVICES, HOSTS))
-        return cls(devices, 1 if hosts is None else hosts, environment.get(MEET_AT) or None)
+        devices = _whole_number(environment, DEVICES, None)
+        hosts = _whole_number(environment, HOSTS, cls.hosts)
+        wait = _whole_number(environment, WAIT, cls.wait, LONGEST)
+        return cls(devices, hosts, environment.get(MEET_AT, "").strip() or None, wait)
 
 
 ONE_HOST = Layout()
 
 
-def _whole_number(environment: Mapping[str, str], name: str) -> int | None:
+def _whole_number(environment: Mapping[str, str], name: str, default, most: int = MOST):
     given = environment.get(name, "").strip()
     if not given:
-        return None
-    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MOST):
+        return default
+    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= most):
         raise ValueError(
-            f"{name} is '{given}'; give a whole number from 1 to {MOST}, or unset it."
+            f"{name} is '{given}'; give a whole number from 1 to {most}, or unset it."
         )
     return int(given)

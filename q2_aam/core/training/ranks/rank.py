@@ -24,7 +24,7 @@ from q2_aam.core.data import messages, progress
 from q2_aam.core.model.predictor import build, save_memory
 from q2_aam.core.training.devices import compiled, device_of_run
 from q2_aam.core.training.loop.fit import Placement, fit
-from q2_aam.core.training.ranks import job
+from q2_aam.core.training.ranks import job, meeting
 from q2_aam.core.training.ranks.comparison import divided
 from q2_aam.core.training.ranks.rank_module import PartData, RankModule
 from q2_aam.core.training.ranks.stopping import CommonInterruption, listen
@@ -45,12 +45,14 @@ def main(arguments=None) -> None:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--shown", action="store_true")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--address", help="of this host, where there are several")
     args = parser.parse_args(arguments)
     rank = int(os.environ["RANK"])
     shown = args.shown and os.environ["LOCAL_RANK"] == "0"
     threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
     _log_to(args.directory / f"rank-{rank}.log", shown)
     log.info("Rank %d is process %d on %s.", rank, os.getpid(), socket.gethostname())
+    _choose_interface(args.address)
     # Beside the main thread, as Lightning's handlers of signals have ranks wait for each other.
     listen()
     work = threading.Thread(target=_work, args=(args.directory, rank, shown, args.threads))
@@ -94,6 +96,15 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _choose_interface(address: str | None) -> None:
+    """Have ranks talk over the network that hosts meet in; the name of a host may lead astray."""
+    variables = ("GLOO_SOCKET_IFNAME",) if address is None else ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    name = meeting.interface_of(address or "127.0.0.1")
+    for variable in variables:
+        if name is not None:
+            os.environ.setdefault(variable, name)
+
+
 def _log_to(path: Path, shown: bool) -> None:
     """Keep what is said in a file; one rank also says it to the user."""
     file = path.open("a", buffering=1)
@@ -130,8 +141,6 @@ def train(directory: Path, shown: bool) -> None:
         _say_from(plan["level"])
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    elif plan["hosts"] == 1 and "lo" in (name for _, name in socket.if_nameindex()):
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the name of the host may lead astray
     placement = Placement(
         data=PartData,
         interruption=CommonInterruption,
@@ -140,7 +149,7 @@ def train(directory: Path, shown: bool) -> None:
         n_hosts=plan["hosts"],
         strategy=DDPStrategy(
             process_group_backend="nccl" if on_gpu else "gloo",
-            timeout=timedelta(seconds=plan["timeout"]),
+            timeout=timedelta(seconds=plan["wait"]),
             find_unused_parameters=True,  # a rank may have no sample of a term of the loss
             broadcast_buffers=False,
         ),
@@ -154,7 +163,7 @@ def train(directory: Path, shown: bool) -> None:
         save_memory(model, config)
         with compiled(model, config):
             result = fit(
-                _module(model, made), made.settings, Path(plan["run_dir"]),
+                _module(model, made), made.settings, directory.parent,
                 bar_name=plan["bar_name"], progress=show, placement=placement,
             )  # fmt: skip
     if placement.writes:
