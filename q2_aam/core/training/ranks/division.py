@@ -108,7 +108,7 @@ class PartsOfBatches(Dataset):
             labels["reference"] = whole.reference[rows]
         if self.batches.unifrac is not None:
             labels["unifrac"] = self._unifrac(whole, rows)
-        n_masked = [0 if b is None else int(b.sum()) for b in (masked.get("masked_at"), whole.masked_at)]
+        n_masked = [_count(b) for b in (masked.get("masked_at"), whole.masked_at)]
         sizes = [len(mine), n_targets[0], n_masked[0], len(whole), n_targets[1], n_masked[1]]
         return PartOfBatch(
             whole.rows[rows], **laid_out, **masked, **labels, whole_rows=whole.rows, owner=owner,
@@ -124,6 +124,10 @@ class PartsOfBatches(Dataset):
         else:
             values = unifrac(wanted, table.counts[wanted])[rows.numpy()]
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _count(marks: Tensor | None) -> int:
+    return 0 if marks is None else int(marks.sum())
 
 
 def _samples(whole: Batch, rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:

@@ -155,7 +155,7 @@ def write_json(path: Path, values) -> None:
 
 
 def _write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Write weights; what safetensors itself writes does not say in an orderly way why it fails."""
+    """Write weights; where safetensors itself writes, it does not say why it cannot."""
     form = torch.contiguous_format
     plain = {name: w.detach().cpu().clone(memory_format=form) for name, w in weights.items()}
     path.write_bytes(as_bytes(plain))
@@ -175,7 +175,7 @@ def _of_matrix(name: str, matrix: csr_matrix) -> dict[str, np.ndarray]:
 def _of_pass(name: str, part: Pass) -> dict[str, np.ndarray]:
     arrays = {} if part.targets is None else {f"{name}.targets": part.targets}
     if isinstance(part.unifrac, StoredTargets):
-        arrays[f"{name}.unifrac"] = part.unifrac.values
+        arrays[f"{name}.unifrac"] = part.unifrac.values  # noqa: PD011
         arrays["pairs"] = np.array(part.unifrac.pairs)
     return arrays
 

@@ -231,9 +231,7 @@ def run_ranks(directory: Path, plan: dict, threads: int, *, first: bool) -> None
     )
     with _own_signals(), _quiet():
         try:
-            elastic_launch(config, sys.executable)(
-                "-c", COMMAND.format(path=sys.path), *arguments
-            )
+            elastic_launch(config, sys.executable)("-c", COMMAND.format(path=sys.path), *arguments)
         except SignalException as stop:
             raise (KeyboardInterrupt if stop.sigval == signal.SIGINT else SystemExit) from None
         except ChildFailedError as error:
@@ -290,7 +288,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _failure(directory: Path, error: ChildFailedError) -> Exception:
-    """Say why the ranks failed: what one of them said, or how it ended, before what others lost."""
+    """Say why the ranks failed: what one said, or how it ended, before what others lost."""
     told = {}
     for path in directory.glob("failure-*.json"):
         told[int(path.stem.partition("-")[2])] = json.loads(path.read_text())

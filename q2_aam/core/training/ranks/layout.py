@@ -32,7 +32,11 @@ class Layout:
     wait: int = 600
 
     def __post_init__(self):
-        limited = (DEVICES, self.devices, MOST), (HOSTS, self.hosts, MOST), (WAIT, self.wait, LONGEST)
+        limited = (
+            (DEVICES, self.devices, MOST),
+            (HOSTS, self.hosts, MOST),
+            (WAIT, self.wait, LONGEST),
+        )
         for name, n, most in limited:
             if n is not None and not 1 <= n <= most:
                 raise ValueError(f"{name} is {n}; give a whole number from 1 to {most}.")
@@ -43,8 +47,8 @@ class Layout:
             )
         if self.hosts > 1 and self.meet_at is None:
             raise ValueError(
-                f"{HOSTS} is {self.hosts}, but {MEET_AT} is not set; set it to the name or address "
-                "of the first host and a free port on it, such as node1:29400."
+                f"{HOSTS} is {self.hosts}, but {MEET_AT} is not set; set it to the name or "
+                "address of the first host and a free port on it, such as node1:29400."
             )
 
     @classmethod

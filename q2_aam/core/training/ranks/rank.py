@@ -97,8 +97,9 @@ def _end_with(parent: int) -> None:
 
 
 def _choose_interface(address: str | None) -> None:
-    """Have ranks talk over the network that hosts meet in; the name of a host may lead astray."""
-    variables = ("GLOO_SOCKET_IFNAME",) if address is None else ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+    """Have ranks talk over the network that hosts meet in; a host's name may lead astray."""
+    several = address is not None
+    variables = ["GLOO_SOCKET_IFNAME", *["NCCL_SOCKET_IFNAME"] * several]
     name = meeting.interface_of(address or "127.0.0.1")
     for variable in variables:
         if name is not None:

@@ -12,9 +12,13 @@ PRETRAINING = {
     "stripes": {"batch_size": 5, "optimizer": "adamw"},
     "stripes-sgd": {"batch_size": 7, "optimizer": "sgd", "gradient_accumulation_steps": 3},
     "pairs": {"batch_size": 5, "optimizer": "adam", "stripe_mode": False},
-    "pairs-sgd": {"batch_size": 4, "optimizer": "sgd", "stripe_mode": False, "lazy_unifrac": False},
+    "pairs-sgd": {
+        "batch_size": 4, "optimizer": "sgd", "stripe_mode": False, "lazy_unifrac": False,
+    },
     "faith-pd": {"batch_size": 5, "optimizer": "sgd", "unifrac_metric": "faith_pd"},
-    "weighted": {"optimizer": "sgd", "unifrac_metric": "weighted_normalized", "lazy_unifrac": False},
+    "weighted": {
+        "optimizer": "sgd", "unifrac_metric": "weighted_normalized", "lazy_unifrac": False,
+    },
     "one-sample": {"batch_size": 1, "optimizer": "sgd", "epochs": 1},
     "one-sample-pairs": {"batch_size": 29, "optimizer": "sgd", "stripe_mode": False},
     "every-draw-at-random": {
