@@ -129,7 +129,7 @@ class TrainingModule(L.LightningModule):
             self.model.base_model.eval()
             if self._frozen.asvs is None:  # of features that only later draws have, too
                 table = self.run.training(epoch).table
-                self._frozen.asvs = encode_asvs(self.model, table, unseen=True)
+                self._frozen.asvs = self._encode_all(table)
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """Return the loss of a batch; of one that an earlier process has seen, nothing."""
@@ -222,6 +222,9 @@ class TrainingModule(L.LightningModule):
         if isinstance(self.comparison, StripeComparison) and self.global_step != self._embedded_at:
             self.comparison.fill(self._reference_embeddings())
             self._embedded_at = self.global_step
+
+    def _encode_all(self, table: SampleTable) -> Tensor:
+        return encode_asvs(self.model, table, unseen=True)
 
     def _reference_embeddings(self) -> Tensor:
         return embed(self.model, self.run.references.table, self.run.data)

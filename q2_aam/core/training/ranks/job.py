@@ -35,6 +35,8 @@ from q2_aam.core.training.preparation.run_data import Pass, RunData, TrainingPas
 
 JOB, ARRAYS, START = "job.json", "arrays.npz", "start.safetensors"
 TRAINED, HISTORY = "trained.safetensors", "history.json"
+NO_ROOM = 74
+"""Exit code of a rank that could not write a file."""
 STOPPED = "stopped"
 """Is there if the ranks were asked to stop, and did."""
 

@@ -1,5 +1,6 @@
 """Starts the ranks of a run, waits for them, and says in a sentence why one of them failed."""
 
+import errno
 import json
 import logging
 import os
@@ -296,6 +297,8 @@ def _failure(directory: Path, error: ChildFailedError) -> Exception:
         for rank in sorted(told):
             if told[rank]["kind"] == kind:
                 return _as_said(directory, rank, told[rank])
+    if any(failure.exitcode == job.NO_ROOM for failure in error.failures.values()):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory.parent))
     silent = [(rank, f) for rank, f in error.failures.items() if rank not in told]
     if silent:
         rank, failure = silent[0]

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -69,10 +70,13 @@ def _work(directory: Path, rank: int, shown: bool, threads: int) -> None:
     except SystemExit:
         (directory / job.STOPPED).touch()
     except BaseException as error:
-        log.error("%s", traceback.format_exc())
-        job.write_json(directory / f"failure-{rank}.json", told(error))
-        sys.stderr.flush()
-        os._exit(1)  # to leave in an orderly way would wait for the other ranks
+        said = told(error)
+        with suppress(OSError):  # where there is no room, the exit code has to tell
+            job.write_json(directory / f"failure-{rank}.json", said)
+            log.error("%s", traceback.format_exc())
+            sys.stderr.flush()
+        # To leave in an orderly way would wait for the other ranks.
+        os._exit(job.NO_ROOM if said["kind"] == "room" else 1)
 
 
 def told(error: BaseException) -> dict:

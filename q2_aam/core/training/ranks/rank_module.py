@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from q2_aam.core.data.batch_loader import loader
 from q2_aam.core.data.sample_table import SampleTable
-from q2_aam.core.model.inference import embed
+from q2_aam.core.model.inference import embed, encode_asvs
 from q2_aam.core.model.output import Output
 from q2_aam.core.training.loop.lightning_module import DataModule, TrainingModule
 from q2_aam.core.training.objective.losses import Losses, Objective
@@ -176,6 +176,20 @@ class RankModule(TrainingModule):
         guests = [rows[:1] for rows in plan if len(rows) <= rank]
         return self.run.validation.table.take(np.concatenate([*mine, *guests]))
 
+    def _encode_all(self, table: SampleTable) -> Tensor:
+        """Encode all features of a table together, each rank some of them."""
+        rank, n = exchange.this_rank(), exchange.n_ranks()
+        owner = owners(len(table.feature_ids), n)
+        mine = np.flatnonzero(owner == rank)
+        ids = tuple(table.feature_ids[i] for i in mine)
+        part = replace(
+            table, counts=table.counts[:, mine], feature_ids=ids, tokens=table.tokens[mine]
+        )
+        encoded = encode_asvs(self.model, part, unseen=True)
+        return _in_order(
+            exchange.all_rows(encoded, np.bincount(owner, minlength=n).tolist()), owner
+        )
+
     def _reference_embeddings(self) -> Tensor:
         """Embed the references together, each rank some of them."""
         table, rank, n = self.run.references.table, exchange.this_rank(), exchange.n_ranks()
@@ -185,6 +199,10 @@ class RankModule(TrainingModule):
         if len(mine):
             embeddings = embed(self.model, table.take(mine), self.run.data)
         sizes = np.bincount(owner, minlength=n).tolist()
-        gathered = exchange.all_rows(embeddings.to(self.device), sizes)
-        order = torch.from_numpy(np.argsort(owner, kind="stable")).to(self.device)
-        return torch.empty_like(gathered).index_copy(0, order, gathered)
+        return _in_order(exchange.all_rows(embeddings.to(self.device), sizes), owner)
+
+
+def _in_order(gathered: Tensor, owner: np.ndarray) -> Tensor:
+    """Put rows that come rank by rank into the order in which they were dealt out."""
+    order = torch.from_numpy(np.argsort(owner, kind="stable")).to(gathered.device)
+    return torch.empty_like(gathered).index_copy(0, order, gathered)

@@ -16,6 +16,11 @@ def listen() -> None:
         signal.signal(number, lambda *_: _signalled.set())
 
 
+def forget() -> None:
+    """Take the mark away."""
+    _signalled.clear()
+
+
 class CommonInterruption(Interruption):
     """Writes where an epoch was left, by one rank, after a step at which all of them are.
 

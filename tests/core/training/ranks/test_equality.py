@@ -1,11 +1,14 @@
 """Several ranks learn what one process learns from the same batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from rank_pool import RankPool
 
 from q2_aam.core import api
+from q2_aam.core.training.loop.run_directory import INTERRUPTED
 from q2_aam.core.training.ranks import launch
 
 PRETRAINING = {
@@ -59,11 +62,20 @@ def cases(names):
 
 
 @pytest.fixture(scope="module")
-def pool(request):
-    """Return some ranks that stay."""
-    made = RankPool(request.param)
+def pools():
+    """Return ranks that stay, by how many they are."""
+    made = {}
     yield made
-    made.close()
+    for pool in made.values():
+        pool.close()
+
+
+@pytest.fixture
+def pool(pools, request):
+    """Return so many ranks."""
+    if request.param not in pools:
+        pools[request.param] = RankPool(request.param)
+    return pools[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +133,41 @@ def test_fine_tuning(simulated, tree_path, quick, alone, together, case):
     one = alone(f"to {case}", lambda: action(table, simulated.metadata[column], **options))
     several = action(table, simulated.metadata[column], monitor=together, **options)
     assert_same(one, several, NO_EFFECT if options.get("optimizer") != "sgd" else ())
+
+
+STOPPED_AT = {
+    "in-the-first-epoch": (2, {}),
+    "in-a-later-epoch": (9, {}),
+    "before-the-last-batch": (5, {}),
+    "at-the-last-batch": (6, {}),
+    "within-a-step": (2, {"gradient_accumulation_steps": 4}),
+}
+"""At which batch of six in an epoch one rank is sent a signal."""
+
+
+@pytest.mark.parametrize(
+    ("pool", "case"),
+    [
+        pytest.param(3, case, marks=() if case == "within-a-step" else pytest.mark.slow)
+        for case in STOPPED_AT
+    ],
+    indirect=["pool"],
+)
+@pytest.mark.parametrize("goes_on", ["one", pytest.param("several", marks=pytest.mark.slow)])
+def test_a_signal_to_one_rank_loses_no_step(
+    simulated, tree_path, quick, alone, together, pool, tmp_path, case, goes_on
+):
+    """One process or several go on, and end as one that nothing happened to."""
+    table = simulated.table.filter(simulated.table.ids()[:38], inplace=False)
+    batch, chosen = STOPPED_AT[case]
+    options = {**quick, "optimizer": "sgd", "batch_size": 5, "epochs": 3, **chosen}
+    one = alone(f"unbroken {chosen}", lambda: api.pretrain(table, tree_path, **options))
+    pool.signal_at = batch
+    kept = replace(together, run_dir=tmp_path)
+    with pytest.raises(ValueError, match="as it was after its last"):
+        api.pretrain(table, tree_path, monitor=kept, **options)
+    (run,) = tmp_path.iterdir()
+    assert (run / INTERRUPTED).exists() == (case != "before-the-last-batch")
+    going_on = kept if goes_on == "several" else api.Monitor(run_dir=tmp_path)
+    assert_same(one, api.pretrain(table, tree_path, monitor=going_on, **options))
+    assert not (run / INTERRUPTED).exists()
