@@ -1,8 +1,12 @@
 """What is said of the machine in the environment, and what is refused."""
 
+import importlib.util
 import logging
+import re
+import subprocess
 
 import pytest
+from documents import ROOT
 
 from q2_aam.core.options.config import TrainConfig
 from q2_aam.core.training.ranks import launch
@@ -78,3 +82,23 @@ def test_the_processor_is_one_rank_unless_told_otherwise(caplog, monkeypatch):
     ranks = launch.ranks_of_run(Layout(2), TrainConfig(device="cpu"))
     assert (ranks.n, ranks.threads) == (2, 2)
     assert "Processor threads found: 5. Processes: 2, of 2 threads each." in caplog.text
+
+
+def code_of(language):
+    text = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("script", code_of("bash"))
+def test_scripts_of_the_document_can_be_read_by_a_shell(script):
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_document_names_variables_and_commands_that_there_are():
+    text = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text() for path in (ROOT / "q2_aam").rglob("*.py"))
+    for name in set(re.findall(r"Q2_AAM_\w+", text)):
+        assert f'"{name}"' in source
+    for module in set(re.findall(r"python -m ([\w.]+)", text)):
+        assert importlib.util.find_spec(module) is not None
