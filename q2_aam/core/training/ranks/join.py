@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LOOKS = 0.5
 """Seconds between looks for the first host."""
+PROBES = 5.0
+"""Seconds between looks whether the first host still answers."""
 RUN_DIR = "Q2_AAM_RUN_DIR"
 
 
@@ -70,8 +73,31 @@ def _join(root: Path, layout: Layout, served: set[str]) -> None:
     check(plan)
     log.info("Joining the run in %s with %d processes.", directory.parent, plan["on_host"])
     threads = max(1, torch.get_num_threads() // plan["on_host"])
-    run_ranks(directory, plan, threads, first=False)
+    ended = threading.Event()
+    threading.Thread(target=_end_without_first, args=(plan, ended), daemon=True).start()
+    try:
+        run_ranks(directory, plan, threads, first=False)
+    finally:
+        ended.set()
     log.info("The run in %s has ended.", directory.parent)
+
+
+def _end_without_first(plan: dict, ended: threading.Event) -> None:
+    """End this process, and its ranks with it, where the first host does not answer any more.
+
+    Where a network is cut, TCP itself gives up after a quarter of an hour.
+    """
+    heard = time.monotonic()
+    while not ended.wait(PROBES):
+        if meeting.is_open(plan["meet_at"]):
+            heard = time.monotonic()
+        elif time.monotonic() - heard > plan["wait"]:
+            print(
+                f"The first host has not answered at {plan['meet_at']} for {plan['wait']} "
+                "seconds, so this host leaves the run. The first host says how to go on.",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+            os._exit(1)
 
 
 def wait_for_job(root: Path, layout: Layout, served: set[str]) -> tuple[Path, dict]:

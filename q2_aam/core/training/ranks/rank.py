@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 
 LOOKS = 0.5
 """Seconds between looks at whether the process that started this one is still there."""
-OTHERS_LOST = re.compile(r"gloo|nccl|connection|process group|tcpstore|timed out|socket", re.I)
+OTHERS_LOST = re.compile(
+    "gloo|nccl|connection|process group|tcpstore|timed out|timeout|pair closure|socket", re.I
+)
 """What PyTorch says where another rank is gone."""
 
 

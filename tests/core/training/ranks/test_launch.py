@@ -9,9 +9,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from training_process import REFUSED, Job, end_unless
 
 from q2_aam.core import api
+from q2_aam.core.training.ranks import job, launch
+from q2_aam.core.training.ranks.rank import told
 
 OPTIONS = {"epochs": 400, "patience": 1000, "batch_size": 4, "optimizer": "sgd"}
 """Of a run that is not over before something happens to it."""
@@ -147,3 +150,34 @@ def test_ranks_start_from_a_thread_too(simulated, tree_path, quick):
     assert len(made[0].history) == quick["epochs"]
     assert made[0].event_files
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("choose a lower lr"), "said"),
+        (OSError(28, "No space left on device", "last.ckpt"), "room"),
+        (RuntimeError("Connection closed by peer [127.0.0.1]:4492"), "lost"),
+        (RuntimeError("Application timeout caused pair closure"), "lost"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "other"),
+        (TypeError("an error of ours"), "other"),
+    ],
+)
+def test_what_others_lost_is_told_from_what_went_wrong(error, kind):
+    assert told(error)["kind"] == kind
+
+
+def test_the_cause_is_said_before_what_came_of_it(tmp_path):
+    lost, nan = RuntimeError("Connection reset by peer"), ValueError("choose a lower lr")
+    for rank, error in enumerate([lost, lost, nan]):
+        job.write_json(tmp_path / f"failure-{rank}.json", told(error))
+    failures = {rank: ProcessFailure(rank, 100 + rank, 1, "") for rank in range(3)}
+    said = launch._failure(tmp_path, ChildFailedError("rank", failures))
+    assert (type(said), str(said)) == (ValueError, "choose a lower lr")
+
+
+def test_a_disk_too_full_for_a_message_is_told_by_the_exit_code(tmp_path):
+    failures = {0: ProcessFailure(0, 100, job.NO_ROOM, "")}
+    said = launch._failure(tmp_path, ChildFailedError("rank", failures))
+    assert isinstance(said, OSError)
+    assert said.errno == 28

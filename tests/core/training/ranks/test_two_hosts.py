@@ -30,6 +30,21 @@ def hosts():
     made.close()
 
 
+@pytest.fixture
+def both(hosts, tmp_path):
+    """Return what starts a run of two hosts, whose processes end with the test."""
+    runs = []
+
+    def start(**options):
+        runs.append(Both(hosts, tmp_path, **options))
+        return runs[-1]
+
+    yield start
+    for process in (process for run in runs for process in run.processes):
+        process.kill()
+        process.wait()
+
+
 class Both:
     """A run of two hosts, one rank each."""
 
@@ -63,8 +78,8 @@ class Both:
         return codes
 
 
-def test_two_hosts_learn_what_one_learns(hosts, tmp_path):
-    both = Both(hosts, tmp_path, epochs=3)
+def test_two_hosts_learn_what_one_learns(both, tmp_path):
+    both = both(epochs=3)
     assert both.end() == [0, 0], both.what_was_said()
     alone = Job(tmp_path / "alone", options={"epochs": 3, "optimizer": "sgd", "batch_size": 4})
     alone.folder.mkdir()
@@ -75,22 +90,22 @@ def test_two_hosts_learn_what_one_learns(hosts, tmp_path):
 
 
 @pytest.mark.parametrize("host", [0, 1])
-def test_a_signal_to_one_host_stops_both_and_they_go_on(hosts, tmp_path, host):
-    both = Both(hosts, tmp_path, epochs=500)
+def test_a_signal_to_one_host_stops_both_and_they_go_on(both, host):
+    start, both = both, both(epochs=500)
     both.until_in_training()
     os.kill(both.processes[host].pid, signal.SIGTERM)
     assert both.end() == [3, 0], both.what_was_said()
-    assert "as it was after its last step" in both.job.refusal
+    assert "as it was after its last" in both.job.refusal
     before = torch.load(both.job.run / "last.ckpt", weights_only=True)["epoch"]
-    again = Both(hosts, tmp_path, epochs=500)
+    again = start(epochs=500)
     while torch.load(both.job.run / "last.ckpt", weights_only=True)["epoch"] <= before:
         assert all(process.poll() is None for process in again.processes), again.what_was_said()
     os.kill(again.processes[0].pid, signal.SIGTERM)
     assert again.end() == [3, 0], again.what_was_said()
 
 
-def test_a_host_that_is_gone_ends_the_run_with_a_way_to_go_on(hosts, tmp_path):
-    both = Both(hosts, tmp_path, epochs=500)
+def test_a_host_that_is_gone_ends_the_run_with_a_way_to_go_on(both):
+    both = both(epochs=500)
     both.until_in_training()
     both.processes[1].kill()  # its rank ends with it
     assert both.end() == [3, -signal.SIGKILL], both.what_was_said()
@@ -99,21 +114,22 @@ def test_a_host_that_is_gone_ends_the_run_with_a_way_to_go_on(hosts, tmp_path):
     assert any(both.job.run.glob("last.ckpt"))
 
 
-def test_a_first_host_that_is_gone_ends_the_others(hosts, tmp_path):
-    both = Both(hosts, tmp_path, epochs=500)
+def test_a_first_host_that_is_gone_ends_the_others(both):
+    both = both(epochs=500)
     both.until_in_training()
     both.processes[0].kill()
     assert both.end() == [-signal.SIGKILL, 1], both.what_was_said()
     assert any(both.job.run.glob("last.ckpt"))
 
 
-def test_a_network_that_is_cut_ends_both_within_the_time_said(hosts, tmp_path):
-    both = Both(hosts, tmp_path, wait=20, epochs=500)
+def test_a_network_that_is_cut_ends_both_within_the_time_said(hosts, both):
+    both = both(wait=20, epochs=500)
     both.until_in_training()
     ranks = both.ranks()
     hosts.cut()
     assert both.end() == [3, 1], both.what_was_said()
     assert "lost another rank" in both.job.refusal
+    assert "so this host leaves the run" in both.said[1].read_text()
     assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
     assert any(both.job.run.glob("last.ckpt"))
 
