@@ -67,7 +67,8 @@ class DividedObjective(Objective):
     ) -> Losses:
         """Compute the losses of a part; the arguments are those of `Objective`."""
         n, whole = exchange.n_ranks(), 0 if unifrac is None else self.entries(batch)
-        compared = unifrac[0].numel() / whole if whole else 0.0
+        # A batch of one sample has no pairs: their loss is zero, and is logged as such.
+        compared = unifrac[0].numel() / whole if whole else 1 / n
         self.shares.update(batch.shares, unifrac=compared, ranks=1 / n)
         weights = {f.name: getattr(self, f.name) for f in fields(Objective)}
         weights["target_penalty"] *= n * self.shares["targets"]
