@@ -4,12 +4,16 @@ Steps are taken outside of the training loop, so that their parts can be timed; 
 trains for an epoch, loop and all, without validation. The speed of the arithmetic is told beside
 that of a large matrix product, timed between the steps, and of one as the feed-forward layers have
 it.
+
+With ``--ranks``, only the loop is timed, once for each number of ranks. The threads of the machine
+are divided among them, so that two ranks of one thread stand beside one of two.
 """
 
 import resource
 import time
 
 import numpy as np
+import torch
 
 from benchmarks import data
 from benchmarks._report import parser, report
@@ -37,6 +41,10 @@ def main(arguments=None):
     options = {"rarefy_depth": 0, "random_seed": args.seed, **options}
     ids = list(data_set.table.ids())[: args.samples]
     sequences = api.read_sequences(data_set.sequences)
+    if args.ranks:
+        rows = [by_ranks(data_set, ids, options, n) for n in args.ranks]
+        report("pretrain-ranks", rows, args.json, options=options, samples=len(ids))
+        return
     table = sample_table(data_set.samples(ids), sequences, 150)
     rows = timed_steps(Steps(table, data_set.tree, options), args.steps)
     rows["peak memory of the process, GiB"] = peak_memory()
@@ -87,16 +95,36 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def by_ranks(data_set, ids, options, n_ranks: int) -> dict[str, float]:
+    """Train for some epochs with so many ranks; tell the speed of the best epoch.
+
+    The first epoch also allocates, and another process may take the machine in any of them.
+    """
+    seconds = _seconds(data_set, ids, options, n_ranks, epochs=4)
+    return {
+        "ranks": n_ranks,
+        "threads of each": max(1, torch.get_num_threads() // n_ranks),
+        "samples/s, best epoch": len(ids) / min(seconds),
+        "samples/s, median epoch": len(ids) / float(np.median(seconds)),
+    }
+
+
 def _in_the_loop(data_set, ids, options) -> float:
+    return len(ids) / _seconds(data_set, ids, options)[-1]
+
+
+def _seconds(data_set, ids, options, n_ranks: int = 1, epochs: int = 1) -> list[float]:
+    """Return the seconds of each epoch."""
     model = api.pretrain(
         data_set.samples(ids),
         data_set.tree,
         sequences=data_set.sequences,
-        epochs=1,
+        epochs=epochs,
         test_size=0.0,
+        monitor=api.Monitor(layout=api.Layout(n_ranks)),
         **options,
     )
-    return len(ids) / model.history["seconds"].iloc[-1]
+    return model.history["seconds"].tolist()
 
 
 def _parser():
@@ -112,6 +140,7 @@ def _parser():
     made.add_argument("--asv-chunk-size", type=int)
     made.add_argument("--gradient-accumulation-steps", type=int)
     made.add_argument("--gradient-checkpointing", action="store_true")
+    made.add_argument("--ranks", type=int, nargs="+", help="time these numbers of ranks only")
     made.add_argument("--no-loop", dest="loop", action="store_false", help="time steps only")
     return made
 

@@ -49,12 +49,18 @@ class Job:
     options : dict
     fault : callable, optional
         Is called in the process before anything else.
+    devices : int, optional
+        How many ranks train together.
+    layout : Layout, optional
+        Where they are, instead.
     """
 
     folder: Path
     action: str = "pretrain"
     options: dict = field(default_factory=dict)
     fault: object = None
+    devices: int | None = None
+    layout: object = None
 
     @property
     def runs(self) -> Path:
@@ -114,7 +120,8 @@ def train(job: Job):
     data = simulate(SimulationConfig(n_samples=24, n_features=40, n_bp=40, depth=200, seed=1))
     tree = job.folder / "tree.nwk"
     tree.write_text(data.newick)
-    options = {**OPTIONS, **job.options, "monitor": api.Monitor(run_dir=job.runs)}
+    monitor = api.Monitor(run_dir=job.runs, layout=job.layout or api.Layout(job.devices))
+    options = {**OPTIONS, **job.options, "monitor": monitor}
     if job.action == "pretrain":
         return api.pretrain(data.table, tree, **options)
     if job.action == "train_regressor":

@@ -13,14 +13,16 @@ RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
 
 def training_inputs(sequences, encoder, reference_ids, groups) -> dict:
     """Turn the views that all training actions take into what the core takes."""
-    from q2_aam.core.api import Monitor
+    from q2_aam.core.api import Layout, Monitor
 
+    run_dir = os.environ.get(RUN_DIR_VARIABLE) or None
+    layout = Layout.from_environment(os.environ)
     return {
         "sequences": path_of(sequences),
         "encoder": load_model(encoder),
         "reference_ids": None if reference_ids is None else list(reference_ids.ids),
         "groups": groups_of(groups),
-        "monitor": Monitor(run_dir=os.environ.get(RUN_DIR_VARIABLE) or None, progress=True),
+        "monitor": Monitor(run_dir=run_dir, progress=True, layout=layout),
     }
 
 

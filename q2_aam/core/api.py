@@ -43,10 +43,12 @@ from q2_aam.core.options import quantile_levels
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
 from q2_aam.core.training.preparation.run_input import RunInput
 from q2_aam.core.training.preparation.run_settings import settings_of
+from q2_aam.core.training.ranks.layout import Layout
 from q2_aam.core.training.run import Monitor, train
 
 __all__ = [
     "Importance",
+    "Layout",
     "Monitor",
     "TrainedModel",
     "embed",

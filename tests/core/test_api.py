@@ -9,6 +9,7 @@ from q2_aam.core import api
 from q2_aam.core.data.simulate import SimulationConfig, simulate
 from q2_aam.core.model import inference
 from q2_aam.core.training.loop import lightning_module
+from q2_aam.core.training.objective.candidates import TrainingSamples
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +203,24 @@ def test_freeze_base_encodes_asvs_once(simulated, options, encoder, monkeypatch,
         return inference.encode_asvs(*arguments, **named)
 
     monkeypatch.setattr(lightning_module, "encode_asvs", counted)
+    api.train_regressor(
+        simulated.table, simulated.metadata["age"], encoder=encoder, freeze_base=freeze,
+        **{**options, "epochs": 3, "stored_samples": 0},
+    )  # fmt: skip
+    assert len(encoded) == times
+
+
+@pytest.mark.parametrize(("freeze", "times"), [(True, 1), (False, 3)])
+def test_candidates_are_encoded_at_every_epoch_if_the_encoder_learns(
+    simulated, options, encoder, monkeypatch, freeze, times
+):
+    encoded, original = [], TrainingSamples.encode
+
+    def counted(self, model):
+        encoded.append(self)
+        return original(self, model)
+
+    monkeypatch.setattr(TrainingSamples, "encode", counted)
     api.train_regressor(
         simulated.table, simulated.metadata["age"], encoder=encoder, freeze_base=freeze,
         **{**options, "epochs": 3},

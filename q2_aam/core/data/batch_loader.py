@@ -17,7 +17,7 @@ from torch import multiprocessing
 from torch.utils.data import DataLoader, Dataset
 
 from q2_aam.core.data import messages
-from q2_aam.core.data.mini_batches import Batch, BatchDataset
+from q2_aam.core.data.mini_batches import BatchDataset
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ class BatchLoader(DataLoader):
             yield from self.dataset.batches
             return
         for arrays in made:
-            yield Batch(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            yield self.dataset.batches.made(**tensors)
 
 
 @cache

@@ -193,6 +193,8 @@ class BatchDataset(Dataset):
         Let references join.
     """
 
+    made = Batch
+
     def __init__(
         self,
         table: SampleTable,

@@ -16,7 +16,7 @@ from q2_aam.core.model.stored_samples.similarity import Vocabulary
 from q2_aam.core.model.trained_model import TrainedModel, encoder_of
 from q2_aam.core.options.config import DataConfig
 from q2_aam.core.training.devices import compiled, device_of_run
-from q2_aam.core.training.loop.fit import fit
+from q2_aam.core.training.loop.fit import FitResult, fit
 from q2_aam.core.training.loop.lightning_module import TrainingModule
 from q2_aam.core.training.loop.run_directory import run_directory
 from q2_aam.core.training.objective.unifrac_prediction import DiversityComparison
@@ -26,6 +26,8 @@ from q2_aam.core.training.objective.validation_metrics import (
 )
 from q2_aam.core.training.preparation.prepared_run import PreparedRun, prepare
 from q2_aam.core.training.preparation.run_input import RunInput
+from q2_aam.core.training.ranks.launch import Ranks, fit_in_ranks, ranks_of_run
+from q2_aam.core.training.ranks.layout import ONE_HOST, Layout
 from q2_aam.core.training.stored_samples import complete
 
 METRICS = {REGRESSOR: RegressionMetrics, CLASSIFIER: ClassificationMetrics}
@@ -47,10 +49,20 @@ class Monitor:
     progress : bool
         Show on the standard error stream how far the run is: bars on a terminal, and a line for
         each epoch.
+    layout : Layout
+        How many devices train together, and on how many hosts.
     """
 
     run_dir: str | Path | None = None
     progress: bool = False
+    layout: Layout = ONE_HOST
+
+    def __post_init__(self):
+        if self.layout.hosts > 1 and self.run_dir is None:
+            raise ValueError(
+                f"Q2_AAM_HOSTS is {self.layout.hosts}, but Q2_AAM_RUN_DIR is not set; set it to a "
+                "directory on storage that all hosts share."
+            )
 
 
 def train(inputs: RunInput, monitor: Monitor) -> TrainedModel:
@@ -77,22 +89,29 @@ def _train(inputs: RunInput, monitor: Monitor) -> TrainedModel:
         model = build(spec)
         _initialise(model, run)
         save_memory(model, settings.training)
-        module = TrainingModule(
-            model,
-            run.objective,
-            settings.training,
-            run.data,
-            comparison=run.phylogenetic and run.phylogenetic.comparison,
-            metrics=METRICS[kind](spec.target) if spec.target else None,
-            freeze_base=spec.target is not None and settings.fine_tuning.freeze_base,
-        )
+        ranks = ranks_of_run(monitor.layout, settings.training)
         with compiled(model, settings.training):
-            result = fit(
-                module, settings, directory, bar_name=BAR_NAMES[kind], progress=monitor.progress
+            fit_here = _fit_in_this_process if ranks.n == 1 else fit_in_ranks
+            result = fit_here(
+                model, run, ranks, directory, bar_name=BAR_NAMES[kind], progress=monitor.progress
             )
             if spec.target is not None:
                 spec = complete(model, settings, spec, run.data)
     return TrainedModel(spec, model.state_dict(), result.history, result.event_files)
+
+
+def _fit_in_this_process(model, run: PreparedRun, ranks: Ranks, directory, **shown) -> FitResult:
+    spec, settings = run.spec, run.inputs.settings
+    module = TrainingModule(
+        model,
+        run.objective,
+        settings.training,
+        run.data,
+        comparison=run.phylogenetic and run.phylogenetic.comparison,
+        metrics=METRICS[spec.kind](spec.target) if spec.target else None,
+        freeze_base=spec.target is not None and settings.fine_tuning.freeze_base,
+    )
+    return fit(module, settings, directory, **shown)
 
 
 def _initialise(model, run: PreparedRun) -> None:

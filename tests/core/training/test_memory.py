@@ -102,8 +102,10 @@ def test_a_step_keeps_nearly_what_the_formula_says(kept, simulated, tree_path, a
         options["stored_samples"] = 0
         options["ensemble"] = 3 if action == "train-ensemble" else 1
         api.train_regressor(simulated.table, simulated.metadata["age"], **options)
+    # The formula does not know that an encoder which is kept as it is has nothing to keep.
+    least = 0.0 if action == "train-frozen" else 0.5
     for size, formula in kept:
-        assert 0.5 * formula < size < formula
+        assert least * formula < size < formula
 
 
 LAYERS = Layers.of_config(ModelConfig())

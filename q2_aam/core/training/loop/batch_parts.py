@@ -43,8 +43,10 @@ class FittingModel:
 
     def __call__(self, batch: Batch, asvs: Tensor | None = None, **wanted) -> Output:
         """Return what the model says of a batch; the arguments are those of its `forward`."""
+        if wanted.get("encoded") is not None:  # then there is little to keep
+            return self.model(batch, asvs, **wanted)
         self._prepare(Size.of(batch))
-        if self.cut.parts == 1 or wanted.get("encoded") is not None:
+        if self.cut.parts == 1:
             return self.model(batch, asvs, **wanted)
         return in_parts(self.model, batch, asvs, self.cut.parts, **wanted)
 

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,43 @@ QUIET = (
     ".*srun. command is available.*",
     # fp16 leaves out the first steps until it has found the scale of the loss.
     ".*Detected call of .lr_scheduler.step... before .optimizer.step.*",
+    ".*sync_dist=True.*",  # ranks log the same values
+    ".*broadcast_buffers. is deprecated.*",
+    ".*find_unused_parameters=True was specified.*",
 )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How the processes of a run take part in it; by default there is one, on one device.
+
+    Parameters
+    ----------
+    data : callable
+        Makes the data module.
+    interruption : callable
+        Makes the callback that leaves an epoch, and takes it up again.
+    writes : bool
+        Whether this process writes the files of TensorBoard.
+    devices : int or list of int
+        Those of this host, as Lightning takes them.
+    n_hosts : int
+    strategy : str or Strategy
+        As Lightning takes it.
+    plugins : tuple
+        More plugins of Lightning.
+    """
+
+    data: Callable = DataModule
+    interruption: Callable = Interruption
+    writes: bool = True
+    devices: int | list[int] = 1
+    n_hosts: int = 1
+    strategy: object = "auto"
+    plugins: tuple = ()
+
+
+ALONE = Placement()
 
 
 @dataclass(frozen=True)
@@ -83,6 +120,7 @@ def fit(
     *,
     bar_name: str | None = None,
     progress: bool = True,
+    placement: Placement = ALONE,
 ) -> FitResult:
     """Train a model until it stops improving, and leave it with the weights of the best epoch.
 
@@ -97,6 +135,7 @@ def fit(
         Short name of the target loss in the progress bar: RL or CL.
     progress : bool
         Show on the standard error stream how far the run is.
+    placement : Placement
 
     Returns
     -------
@@ -113,16 +152,18 @@ def fit(
         limits = settings.training.batch_size, settings.data.token_limit
         stack.enter_context(memory_explained(less_memory(*limits)))
         stack.enter_context(lost_processes_explained(settings.training.num_workers))
-        return _fit(module, settings, run_dir, bar_name, progress)
+        return _fit(module, settings, run_dir, bar_name, progress, placement)
 
 
-def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
+def _fit(module, settings, run_dir, bar_name, progress, placement) -> FitResult:
     history, validated = History(), module.run.validation is not None
     best, last = _checkpoints(settings, run_dir)
     chooses, _ = monitored(settings.best_metric, settings.fine_tuning is not None)
     metric = chooses if validated else "train/total_loss"
-    hyperparameters = HyperParameters(_hyperparameters(settings), metric)
-    callbacks = [history, hyperparameters, Histograms(), Interruption(run_dir)]
+    callbacks = [history]
+    if placement.writes:
+        callbacks += [HyperParameters(_hyperparameters(settings), metric), Histograms()]
+    callbacks.append(placement.interruption(run_dir))
     callbacks += [best, last] if validated else [last]
     if settings.training.scheduler == "plateau":
         loss, _ = monitored("val_loss", settings.fine_tuning is not None)
@@ -131,22 +172,27 @@ def _fit(module, settings, run_dir, bar_name, progress) -> FitResult:
         callbacks.append(_early_stopping(settings))
     if progress:
         callbacks.append(ProgressBar(history, settings.best_metric, bar_name))
-    trainer = _trainer(settings, run_dir, callbacks, validated)
+    trainer = _trainer(settings, run_dir, callbacks, validated, placement)
     before = run_dir / LAST if (run_dir / LAST).exists() else None
     if before is not None:
         log.info("Resuming the run in %s where it stopped.", run_dir)
-    data = DataModule(module.run, settings.training)
+    data = placement.data(module.run, settings.training)
     trainer.fit(module, data, ckpt_path=before, weights_only=True)
-    trainer.logger.finalize("success")
+    if placement.writes:
+        trainer.logger.finalize("success")
     if best.best_model_path:
         kept = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(kept["state_dict"])
     module.to("cpu")
-    events = {path.name: path.read_bytes() for path in sorted(run_dir.rglob("events.out.*"))}
-    return FitResult(history.frame(), events)
+    return FitResult(history.frame(), event_files(run_dir))
 
 
-def _trainer(settings, run_dir, callbacks, validated) -> L.Trainer:
+def event_files(run_dir: Path) -> dict[str, bytes]:
+    """Read TensorBoard's files of a run, by name."""
+    return {path.name: path.read_bytes() for path in sorted(run_dir.rglob("events.out.*"))}
+
+
+def _trainer(settings, run_dir, callbacks, validated, placement) -> L.Trainer:
     config = settings.training
     prepare_allocator(config)
     device = choose_device(config.device)
@@ -156,12 +202,16 @@ def _trainer(settings, run_dir, callbacks, validated) -> L.Trainer:
     return L.Trainer(
         max_epochs=config.epochs,
         accelerator=device.type,
-        devices=1,
+        devices=placement.devices,
+        num_nodes=placement.n_hosts,
+        strategy=placement.strategy,
+        use_distributed_sampler=False,  # ranks have parts of each batch
         accumulate_grad_batches=config.gradient_accumulation_steps,
         gradient_clip_val=config.max_grad_norm,
         callbacks=callbacks,
-        logger=TensorBoardLogger(run_dir, name="", version="tensorboard", default_hp_metric=False),
-        plugins=[SafeCheckpointIO(), single_process(), *mixed],
+        logger=placement.writes
+        and TensorBoardLogger(run_dir, name="", version="tensorboard", default_hp_metric=False),
+        plugins=[SafeCheckpointIO(), *(placement.plugins or [single_process()]), *mixed],
         default_root_dir=run_dir,
         limit_val_batches=1.0 if validated else 0,
         num_sanity_val_steps=0,

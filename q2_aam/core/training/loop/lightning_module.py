@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from q2_aam.core.data.batch_loader import loader
 from q2_aam.core.data.mini_batches import Batch, BatchDataset, plan_batches
+from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.model.inference import embed, encode_asvs
 from q2_aam.core.model.output import Output
 from q2_aam.core.options.config import TrainConfig
@@ -145,7 +146,7 @@ class TrainingModule(L.LightningModule):
         elif self.freeze_base and self._frozen.asvs is None:
             # Of features that only later draws have, too.
             table = self.run.training(epoch).table
-            self._frozen.asvs = encode_asvs(self.model, table, unseen=True)
+            self._frozen.asvs = self._encode_all(table)
 
     def _prepare_candidates(self, epoch: int) -> None:
         """See the training samples with the weights that the epoch begins with."""
@@ -164,7 +165,7 @@ class TrainingModule(L.LightningModule):
         if index < len(self.passed_over):
             self.latest = self.passed_over[index]
             self._log(self.latest, batch)
-            return None
+            return self._nothing()
         candidates = encoded = None
         if self._samples is not None:
             step = index // self.config.gradient_accumulation_steps
@@ -177,6 +178,10 @@ class TrainingModule(L.LightningModule):
         )
         self._check_finite(losses.total, batch)
         return losses.total * self._share_of_step(index)
+
+    def _nothing(self) -> Tensor | None:
+        """Return what stands for the loss of a step that is passed over."""
+        return None
 
     def _share_of_step(self, index: int) -> float:
         """Weigh a batch by its samples, so that the batches of a step are as one large batch.
@@ -193,10 +198,14 @@ class TrainingModule(L.LightningModule):
     def on_validation_epoch_start(self):
         """Encode each validation ASV once, and embed the references."""
         if self._resting.asvs is None:
-            self._resting.asvs = encode_asvs(self.model, self.run.validation.table)
+            self._resting.asvs = encode_asvs(self.model, self._validation_samples())
         self._embed_references()
         if self._samples is not None:
             self.model.others = self._samples.others(self.model)
+
+    def _validation_samples(self) -> SampleTable:
+        """Return the samples that this process validates with."""
+        return self.run.validation.table
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Add a batch to the validation losses and metrics."""
@@ -225,9 +234,14 @@ class TrainingModule(L.LightningModule):
             logged[f"{stage}/nuc_accuracy"] = hits.float().mean()
         if stage == "val" and self.metrics is not None:
             self.metrics.update(output.target, batch.target)
+        logged = self._of_whole(logged, batch)
         self.latest = logged if stage == "train" else self.latest
         self._log(logged, batch)
         return losses
+
+    def _of_whole(self, logged: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the values of a whole batch, where this process has a part of it only."""
+        return logged
 
     def _log(self, values: dict[str, Tensor], batch: Batch) -> None:
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch))
@@ -248,5 +262,11 @@ class TrainingModule(L.LightningModule):
     def _embed_references(self):
         """Embed the reference samples of validation with the current weights."""
         if isinstance(self.comparison, StripeComparison) and self.global_step != self._embedded_at:
-            self.comparison.fill(embed(self.model, self.run.references.table, self.run.data))
+            self.comparison.fill(self._reference_embeddings())
             self._embedded_at = self.global_step
+
+    def _encode_all(self, table: SampleTable) -> Tensor:
+        return encode_asvs(self.model, table, unseen=True)
+
+    def _reference_embeddings(self) -> Tensor:
+        return embed(self.model, self.run.references.table, self.run.data)

@@ -61,8 +61,11 @@ class Interruption(Callback):
         self._logged.append(pl_module.latest)
         last = batch_idx + 1 == trainer.num_training_batches  # then an epoch is complete soon
         if trainer.received_sigterm and self._left is None and not last:
-            state = _state(trainer, pl_module, self._logged)
-            trainer.strategy.checkpoint_io.save_checkpoint(state, self.path)
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer, pl_module) -> None:
+        state = _state(trainer, pl_module, self._logged)
+        trainer.strategy.checkpoint_io.save_checkpoint(state, self.path)
 
     def on_train_epoch_end(self, trainer, pl_module):
         """Forget what this epoch was left with."""

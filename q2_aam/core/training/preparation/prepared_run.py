@@ -1,14 +1,12 @@
 """From the input of a run to what the training loop takes."""
 
 import logging
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 
 from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import warn_if_few
-from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import most_prevalent
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, ModelSpec
@@ -21,7 +19,7 @@ from q2_aam.core.training.preparation.phylogenetic_targets import (
     PhylogeneticTargets,
     prepare_phylogeny,
 )
-from q2_aam.core.training.preparation.run_data import Pass, RunData
+from q2_aam.core.training.preparation.run_data import Pass, RunData, TrainingPasses
 from q2_aam.core.training.preparation.run_input import RunInput
 from q2_aam.core.training.preparation.samples import Samples, prepare_samples
 
@@ -128,17 +126,7 @@ def prepare_data(
     data, fixed, held = inputs.settings.data, samples.fixed, samples.held
     first = _pass(inputs, target, fixed, phylogenetic and phylogenetic.training)
     references = phylogenetic and phylogenetic.references
-
-    @lru_cache(maxsize=1)
-    def training(epoch: int) -> Pass:
-        if not data.rarefy_each_epoch or epoch == 0:
-            return first
-        drawn = rarefy(samples.raw, data.rarefy_depth, inputs.seed + epoch * 1_000_003)
-        if references is None:
-            return replace(first, table=drawn)
-        against = drawn.counts[references.rows]  # so are the references that are in a batch
-        return replace(first, table=drawn, unifrac=phylogenetic.training.against(against))
-
+    training = TrainingPasses(first, samples.raw, data, inputs.seed, references)
     validation = None
     if held is not None:
         validation = _pass(inputs, target, held, phylogenetic and phylogenetic.validation)

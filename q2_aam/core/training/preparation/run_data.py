@@ -1,11 +1,13 @@
 """All that a run trains on and validates with, epoch by epoch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from q2_aam.core.data.mini_batches import References
+from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.options.config import DataConfig
 
@@ -31,6 +33,46 @@ class Pass:
     targets: np.ndarray | None = None
     unifrac: UniFracSource | None = None
     groups: np.ndarray | None = None
+
+
+class TrainingPasses:
+    """Gives the training pass of an epoch: the first one, or one whose reads are drawn anew.
+
+    Parameters
+    ----------
+    first : Pass
+    raw : SampleTable
+        Its samples before rarefaction.
+    data : DataConfig
+    seed : int
+        Of the run.
+    references : References, optional
+    """
+
+    def __init__(
+        self,
+        first: Pass,
+        raw: SampleTable,
+        data: DataConfig,
+        seed: int,
+        references: References | None = None,
+    ):
+        self.first, self.raw, self.data, self.seed = first, raw, data, seed
+        self.references = references
+        self._of = lru_cache(maxsize=1)(self._drawn)
+
+    def __call__(self, epoch: int) -> Pass:
+        """Return the pass of an epoch, from 0."""
+        return self._of(epoch)
+
+    def _drawn(self, epoch: int) -> Pass:
+        if not self.data.rarefy_each_epoch or epoch == 0:
+            return self.first
+        drawn = rarefy(self.raw, self.data.rarefy_depth, self.seed + epoch * 1_000_003)
+        if self.references is None:
+            return replace(self.first, table=drawn)
+        against = drawn.counts[self.references.rows]  # so are the references that are in a batch
+        return replace(self.first, table=drawn, unifrac=self.first.unifrac.against(against))
 
 
 @dataclass(frozen=True)
