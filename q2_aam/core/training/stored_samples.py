@@ -42,6 +42,7 @@ def complete(
     seed, most = settings.training.random_seed, settings.fine_tuning.stored_samples
     validation = run.validation and _at_most(run.validation, MOST_VALIDATION, seed)
     quantiles = prediction = stored = None
+    model.others = None  # those of the last validation: of other weights, on another device
     if spec.quantiles and validation is not None:
         quantiles = inference.predict_quantiles(model, validation.table, settings.data).double()
         prediction = quantiles[:, model.median, None].numpy()
