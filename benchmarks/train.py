@@ -45,7 +45,6 @@ def _seconds(data_set, values, frozen, args):
         batch_size=args.batch_size,
         rarefy_depth=0,
         test_size=0.0,
-        stored_samples=0,
         random_seed=args.seed,
     )
     return model.history["seconds"].to_numpy()
