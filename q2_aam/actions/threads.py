@@ -1,44 +1,13 @@
 """How many threads an action uses, and how they wait for each other."""
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from q2_aam.core.training.processors import cores, number_in
+from q2_aam.core.training.processors import number_of_threads
 
-log = logging.getLogger(__name__)
-
-THREADS_VARIABLE = "Q2_AAM_THREADS"
 WAITING_VARIABLE = "OMP_WAIT_POLICY"
-
-
-def number_of_threads(now: int) -> int:
-    """Return how many threads to use, from 1.
-
-    Parameters
-    ----------
-    now : int
-        How many PyTorch would use. It knows OMP_NUM_THREADS, and what a caller has set.
-
-    Returns
-    -------
-    int
-        What Q2_AAM_THREADS says, or else `now`; in any case no more than `cores`.
-    """
-    most, wanted = cores(), number_in(THREADS_VARIABLE)
-    if wanted is None:
-        return min(now, most)
-    if wanted > most:
-        log.warning(
-            "Q2_AAM_THREADS is %d, but this process may use only %d processor cores: it uses %d "
-            "threads.",
-            wanted,
-            most,
-            most,
-        )
-    return min(wanted, most)
 
 
 def wait_without_computing() -> None:

@@ -15,10 +15,11 @@ import torch
 from threadpoolctl import threadpool_info
 
 from q2_aam.actions import explain, methods
-from q2_aam.actions.threads import THREADS_VARIABLE, number_of_threads, within_slots
+from q2_aam.actions.threads import within_slots
 from q2_aam.core import api
 from q2_aam.core.model.specification import CLASSIFIER
 from q2_aam.core.training import processors
+from q2_aam.core.training.processors import THREADS_VARIABLE, number_of_threads
 
 
 @pytest.fixture

@@ -216,9 +216,9 @@ def test_candidates_are_encoded_at_every_epoch_if_the_encoder_learns(
 ):
     encoded, original = [], TrainingSamples.encode
 
-    def counted(self, model):
+    def counted(self, *arguments):
         encoded.append(self)
-        return original(self, model)
+        return original(self, *arguments)
 
     monkeypatch.setattr(TrainingSamples, "encode", counted)
     api.train_regressor(
@@ -234,6 +234,24 @@ def test_freeze_base_knows_asvs_that_only_later_draws_have(simulated, options, e
         phylogeny=None, rarefy_each_epoch=True, **{**options, "rarefy_depth": 20, "epochs": 3},
     )  # fmt: skip
     assert np.isfinite(made.history["train/target_loss"]).all()
+
+
+def test_a_frozen_encoder_encodes_asvs_once_though_reads_are_drawn_anew(
+    simulated, options, encoder, monkeypatch
+):
+    encoded, original = [], inference.encode_asvs
+
+    def counted(*arguments, unseen=False):
+        encoded.append(unseen)
+        return original(*arguments, unseen=unseen)
+
+    monkeypatch.setattr(inference, "encode_asvs", counted)
+    drawn = {"rarefy_depth": 20, "epochs": 3, "test_size": 0.0}
+    api.train_regressor(
+        simulated.table, simulated.metadata["age"], encoder=encoder, freeze_base=True,
+        rarefy_each_epoch=True, **{**options, **drawn},
+    )  # fmt: skip
+    assert encoded.count(True) == 1
 
 
 def test_freeze_base_learns_nothing_of_the_phylogeny(

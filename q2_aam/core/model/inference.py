@@ -17,7 +17,7 @@ from q2_aam.core.options.config import DataConfig
 
 ASVS_AT_A_TIME = 64
 SAMPLES_AT_A_TIME = 32
-PREDICTING = "Predicting samples"
+PREDICTING, EMBEDDING = "Predicting samples", "Embedding samples"
 
 
 @contextmanager
@@ -66,7 +66,11 @@ def encode_asvs(model: nn.Module, table: SampleTable, *, unseen: bool = False) -
 
 
 def batches(
-    model: nn.Module, table: SampleTable, data: DataConfig, what: str
+    model: nn.Module,
+    table: SampleTable,
+    data: DataConfig,
+    what: str,
+    asvs: Tensor | None = None,
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Go through all samples of a table, with the embeddings of their ASVs.
 
@@ -78,6 +82,8 @@ def batches(
         How samples above the token limit are cut.
     what : str
         What is done with the samples, to show how far it is.
+    asvs : Tensor of shape (F, D), optional
+        What `encode_asvs` returns, if it is at hand.
 
     Yields
     ------
@@ -86,37 +92,14 @@ def batches(
     asvs : Tensor of shape (U, D)
         What the model takes beside it.
     """
-    asvs = encode_asvs(model, table)
+    if asvs is None:
+        asvs = encode_asvs(model, table)
     plan = plan_batches(table.richness, SAMPLES_AT_A_TIME)
     with progress.part(what, table.n_samples) as done:
         for batch in BatchDataset(table, plan, data):
             batch = batch.to(asvs.device)
             yield batch, asvs[batch.asvs]
             done(len(batch))
-
-
-def encode_and_embed(
-    model: nn.Module, table: SampleTable, data: DataConfig
-) -> tuple[Tensor, Tensor]:
-    """Encode all features of a table, and embed its samples.
-
-    Returns
-    -------
-    asvs : Tensor of shape (F, D)
-        As `encode_asvs` returns them, of features that no sample has, too.
-    embeddings : Tensor of shape (N, D)
-        On the processor.
-    """
-    asvs = encode_asvs(model, table, unseen=True)
-    base = model.base_model
-    with evaluation_mode(model), progress.part("Embedding samples", table.n_samples) as done:
-        parts = []
-        plan = plan_batches(table.richness, SAMPLES_AT_A_TIME)
-        for batch in BatchDataset(table, plan, data):
-            batch = batch.to(asvs.device)
-            parts.append((batch.rows, base(batch, asvs[batch.asvs]).embedding))
-            done(len(batch))
-        return asvs, _gather(parts)
 
 
 def place(model: nn.Module, table: SampleTable, data: DataConfig) -> tuple[Tensor, Tensor]:
@@ -128,24 +111,26 @@ def place(model: nn.Module, table: SampleTable, data: DataConfig) -> tuple[Tenso
     places : Tensor of shape (N, M · Z)
         The places in the spaces of all networks, side by side. Both are on the processor.
     """
-    asvs, embeddings = encode_and_embed(model, table, data)
-    plan, parts = plan_batches(table.richness, SAMPLES_AT_A_TIME), []
+    rows, embeddings, places = [], [], []
     with evaluation_mode(model):
-        for batch in BatchDataset(table, plan, data):
-            batch = batch.to(asvs.device)
-            own = embeddings[batch.rows.cpu()].to(asvs.device)
+        for batch, asvs in batches(model, table, data, EMBEDDING):
+            embedding = model.base_model(batch, asvs).embedding
             samples = Occurrences.of(batch, model.numbers_of(batch))
-            places = model.places_of(samples, asvs[batch.asvs], own)
-            parts.append((batch.rows, places.transpose(0, 1).flatten(1)))
-    return embeddings, _gather(parts)
+            place = model.places_of(samples, asvs, embedding)
+            rows.append(batch.rows)
+            embeddings.append(embedding)
+            places.append(place.transpose(0, 1).flatten(1))
+    return tuple(_gather(zip(rows, parts, strict=True)) for parts in (embeddings, places))
 
 
-def embed(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
-    """Embed the samples of a table: [N, D], on the processor."""
+def embed(
+    model: nn.Module, table: SampleTable, data: DataConfig, asvs: Tensor | None = None
+) -> Tensor:
+    """Embed the samples of a table: [N, D], on the processor; ASVs as for `batches`."""
     with evaluation_mode(model):
         return _gather(
-            (batch.rows, model.base_model(batch, asvs).embedding)
-            for batch, asvs in batches(model, table, data, "Embedding samples")
+            (batch.rows, model.base_model(batch, own).embedding)
+            for batch, own in batches(model, table, data, EMBEDDING, asvs)
         )
 
 
@@ -157,15 +142,6 @@ def predict(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
     with evaluation_mode(model):
         return _gather(
             (batch.rows, model.predict(batch, asvs))
-            for batch, asvs in batches(model, table, data, PREDICTING)
-        )
-
-
-def predict_by_network(model: nn.Module, table: SampleTable, data: DataConfig) -> Tensor:
-    """Predict as `predict` does, with what the networks alone say."""
-    with evaluation_mode(model):
-        return _gather(
-            (batch.rows, model.predict_by_network(batch, asvs))
             for batch, asvs in batches(model, table, data, PREDICTING)
         )
 

@@ -205,9 +205,9 @@ class SequencePredictor(nn.Module):
         median = output.quantiles[:, self.median, None]
         return outwards(output.quantiles + (prediction - median) + self.calibration, self.median)
 
-    def predict_by_network(self, batch: Batch, asvs: Tensor | None = None) -> Tensor:
-        """Give what the networks alone predict, as `predict` does."""
-        return self._as_answer(self(batch, asvs, with_abundance=False))
+    def answer_at(self, places: Tensor, others: Others) -> Tensor:
+        """Give what the networks alone predict at places (M, n, Z), (n, C) as `predict` does."""
+        return self._as_answer(self._compare_with(others, Output(), places))
 
     def adapt(self, batch: Batch, asvs: Tensor) -> None:
         """Set the scale of what the networks see by what these samples have."""
@@ -246,6 +246,9 @@ class SequencePredictor(nn.Module):
         others = self.others if self.stored is None else self._stored_places()
         if others is None:
             return self._with_opinions(output, places, None)
+        return self._compare_with(others, output, places)
+
+    def _compare_with(self, others: Others, output: Output, places: Tensor) -> Output:
         compared = mean_of_targets(places, others.places, self._columns(others.targets))
         return self._with_opinions(output, places, compared)
 

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, by all who have a say in it."""
+"""How many processor cores and threads this process may use, by all who have a say in it."""
 
 import logging
 import math
@@ -21,6 +21,7 @@ SHARES = (
 )
 """Where Galaxy, SLURM, PBS, LSF and Grid Engine say how many cores a job has on its machine."""
 UNLIMITED = 10**9
+THREADS_VARIABLE = "Q2_AAM_THREADS"
 
 
 def cores() -> int:
@@ -31,6 +32,33 @@ def cores() -> int:
     set.
     """
     return min(_cpu_set(), _quota(), _share())
+
+
+def number_of_threads(now: int) -> int:
+    """Return how many threads to use, from 1.
+
+    Parameters
+    ----------
+    now : int
+        How many PyTorch would use. It knows OMP_NUM_THREADS, and what a caller has set.
+
+    Returns
+    -------
+    int
+        What Q2_AAM_THREADS says, or else `now`; in any case no more than `cores`.
+    """
+    most, wanted = cores(), number_in(THREADS_VARIABLE)
+    if wanted is None:
+        return min(now, most)
+    if wanted > most:
+        log.warning(
+            "Q2_AAM_THREADS is %d, but this process may use only %d processor cores: it uses %d "
+            "threads.",
+            wanted,
+            most,
+            most,
+        )
+    return min(wanted, most)
 
 
 def _cpu_set() -> int:

@@ -117,8 +117,10 @@ def _stored_samples(
         log.info(FITTING, training.table.n_samples)
         return fit_stored_samples(training, factors, **options), None
     held = _labelled(model, validation, settings.data)
-    model.others = _others(training, model.comparison.members)
-    by_network = inference.predict_by_network(model, held.table, settings.data).double().numpy()
+    places, others = (_side_by_side(model, part.places) for part in (held, training))
+    with inference.evaluation_mode(model):
+        known_there = Others(others, torch.from_numpy(training.target))
+        by_network = model.answer_at(places, known_there).double().numpy()
     log.info(FITTING, training.table.n_samples)
     by_ridge, by_trees, known = fit_stored_samples(
         training, factors, trees_of_each=TRIAL_TREES, **options
@@ -138,9 +140,10 @@ def _stored_samples(
     return fit_stored_samples(stored, factors, parts=parts, score=score, **options), together
 
 
-def _others(samples: LabelledSamples, members: int) -> Others:
-    places = torch.from_numpy(samples.places).unflatten(1, (members, -1)).transpose(0, 1)
-    return Others(places, torch.from_numpy(samples.target))
+def _side_by_side(model: SequencePredictor, places: np.ndarray) -> torch.Tensor:
+    """Divide places (N, M · Z) by network, (M, N, Z)."""
+    by_network = torch.from_numpy(places).unflatten(1, (model.comparison.members, -1))
+    return by_network.transpose(0, 1)
 
 
 def _score(said: np.ndarray, true: np.ndarray, factors) -> float | None:

@@ -155,8 +155,8 @@ class TrainingModule(L.LightningModule):
             self._samples = TrainingSamples(part, self.run.data, self.model.vocabulary)
         elif self.freeze_base:
             return
-        self._samples.encode(self.model)
-        if self.freeze_base:
+        self._samples.encode(self.model, self._frozen.asvs)
+        if self.freeze_base:  # the features stay, whichever reads are drawn
             self._frozen.asvs = self._samples.asvs
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:

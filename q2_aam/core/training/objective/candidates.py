@@ -53,9 +53,19 @@ class TrainingSamples:
         self.asvs: Tensor | None = None
         self.embeddings: Tensor | None = None
 
-    def encode(self, model: SequencePredictor) -> None:
-        """See the samples as a model with its present weights does."""
-        self.asvs, self.embeddings = inference.encode_and_embed(model, self.table, self.data)
+    def encode(self, model: SequencePredictor, asvs: Tensor | None = None) -> None:
+        """See the samples as a model with its present weights does.
+
+        Parameters
+        ----------
+        model : SequencePredictor
+        asvs : Tensor of shape (F, D), optional
+            Embeddings of all features, if they are at hand.
+        """
+        self.asvs = asvs
+        if asvs is None:
+            self.asvs = inference.encode_asvs(model, self.table, unseen=True)
+        self.embeddings = inference.embed(model, self.table, self.data, self.asvs)
 
     def draw(self, batch_rows: np.ndarray, seed: tuple[int, ...]) -> Candidates:
         """Draw candidates for the samples of a batch.

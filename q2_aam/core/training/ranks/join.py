@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import q2_aam
+from q2_aam.core.training.processors import number_of_threads
 from q2_aam.core.training.ranks import job, meeting
 from q2_aam.core.training.ranks.launch import PLACE, run_ranks
 from q2_aam.core.training.ranks.layout import MEET_AT, WAIT, Layout
@@ -72,7 +73,7 @@ def _join(root: Path, layout: Layout, served: set[str]) -> None:
     served.add(plan["run_id"])
     check(plan)
     log.info("Joining the run in %s with %d processes.", directory.parent, plan["on_host"])
-    threads = max(1, torch.get_num_threads() // plan["on_host"])
+    threads = max(1, number_of_threads(torch.get_num_threads()) // plan["on_host"])
     ended = threading.Event()
     threading.Thread(target=_end_without_first, args=(plan, ended), daemon=True).start()
     try:

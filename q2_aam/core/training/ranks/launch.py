@@ -62,7 +62,7 @@ class Ranks:
     ----------
     on_host : int
         On each host.
-    device : {'cpu', 'cuda'}
+    device : {'cpu', 'cuda', 'mps'}
     layout : Layout
     """
 
@@ -87,9 +87,16 @@ def ranks_of_run(layout: Layout, config: TrainConfig) -> Ranks:
     Raises
     ------
     ValueError
-        If more GPUs are asked for than there are.
+        If more GPUs are asked for than there are, or several devices beside an Apple GPU.
     """
     device = choose_device(config.device).type
+    if device == "mps":
+        if (layout.devices or 1) * layout.hosts > 1:
+            raise ValueError(
+                "An Apple GPU trains alone: unset Q2_AAM_DEVICES and Q2_AAM_HOSTS, or choose "
+                "device 'cpu'."
+            )
+        return Ranks(1, device, layout)
     if device == "cpu":
         ranks = Ranks(layout.devices or 1, device, layout)
         if ranks.n > 1:

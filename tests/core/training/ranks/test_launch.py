@@ -41,6 +41,15 @@ def assert_stopped(job: Job, process):
     assert "the same command with the same Q2_AAM_RUN_DIR" in job.refusal
 
 
+def assert_goes_on(job):
+    """Start a run again, and stop it when it is beyond where it was."""
+    before = epoch_of(job)
+    process = job.start()
+    end_unless(process, lambda: epoch_of(job) > before)
+    os.kill(process.pid, signal.SIGTERM)
+    assert_stopped(job, process)
+
+
 def test_two_ranks_that_are_asked_to_end_leave_a_run_that_one_goes_on_with(tmp_path):
     job = Job(tmp_path, options=OPTIONS, devices=2)
     process = in_training(job)
@@ -72,11 +81,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_a_way_to_go_on(tmp_path, rank):
     assert f"Rank {rank} ended unexpectedly (process" in job.refusal
     assert "SIGKILL, as where the machine has not enough memory" in job.refusal
     assert f"Its last lines: INFO: Rank {rank} is process" in job.refusal
-    before = epoch_of(job)
-    process = job.start()
-    end_unless(process, lambda: epoch_of(job) > before)
-    os.kill(process.pid, signal.SIGTERM)
-    assert_stopped(job, process)
+    assert_goes_on(job)
 
 
 @pytest.mark.slow
@@ -106,11 +111,7 @@ def test_ranks_end_with_the_process_that_started_them(tmp_path):
     process.join()
     while any(os.path.exists(f"/proc/{pid}") for pid in ranks):
         pass
-    before = epoch_of(job)
-    process = job.start()
-    end_unless(process, lambda: epoch_of(job) > before)
-    os.kill(process.pid, signal.SIGTERM)
-    assert_stopped(job, process)
+    assert_goes_on(job)
 
 
 @pytest.mark.slow

@@ -68,6 +68,15 @@ def test_all_gpus_are_used_unless_told_otherwise(gpus, caplog, found, asked, bat
     assert f"GPUs found: {found} (NVIDIA H100). GPUs used: {used}." in caplog.text
 
 
+def test_an_apple_gpu_trains_alone(monkeypatch):
+    monkeypatch.setattr(launch, "choose_device", lambda wanted: launch.torch.device("mps"))
+    assert launch.ranks_of_run(Layout(), TrainConfig()).n == 1
+    assert launch.ranks_of_run(Layout(1), TrainConfig()).n == 1
+    for layout in (Layout(2), Layout(None, 2, "node1:29400")):
+        with pytest.raises(ValueError, match="An Apple GPU trains alone: unset Q2_AAM_DEVICES"):
+            launch.ranks_of_run(layout, TrainConfig())
+
+
 def test_more_gpus_than_there_are_are_refused(gpus):
     gpus(2)
     with pytest.raises(ValueError, match="Q2_AAM_DEVICES is 3, but this process sees 2 GPUs"):
