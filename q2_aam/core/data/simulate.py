@@ -26,6 +26,10 @@ AGE_RANGE = (20.0, 80.0)
 # one for each site, the rest vary from sample to sample without meaning.
 N_CLADES = 12
 N_CAUSAL = 1 + len(SITES)
+V4 = (
+    b"TACGGAGGGTGCAAGCGTTAATCGGAATTACTGGGCGTAAAGCGCACGCAGGCGGTTTGTTAAGTCAGATGTGAAATCCCCGGGCTC"
+    b"AACCTGGGAACTG"
+)
 BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 
 
@@ -60,6 +64,11 @@ class SimulationConfig(Config):
     feature_noise: float = option(
         1.0, "Standard deviation of each feature's log abundance between samples.", low=0
     )
+    v4: bool = option(
+        False,
+        "Let the sequences evolve from reads of Escherichia coli that begin after the primer 515F "
+        "(16S V4). With a tree_height of 0.15, most are like reads of real samples.",
+    )
     tree_height: float = option(
         0.4, "Mean distance from the root to the tips in substitutions a site.", low=1e-3
     )
@@ -70,6 +79,10 @@ class SimulationConfig(Config):
         False, "Name features by the MD5 of their sequence, as DADA2 does, not by the sequence."
     )
     seed: int = option(0, "Seed; equal configurations give equal data.", low=0, high=2**32 - 1)
+
+    def _contradictions(self):
+        if self.v4 and self.n_bp > len(V4):
+            yield f"n_bp is {self.n_bp}, but with v4 it can be {len(V4)} at most"
 
 
 @dataclass(frozen=True)
@@ -165,7 +178,7 @@ def simulate(config: SimulationConfig | None = None) -> Simulation:
     # RandomState, not Generator: only its streams are the same in every version of numpy (NEP 19).
     rng = np.random.RandomState(config.seed)
     tree = _grow_tree(config, rng)
-    sequences = _evolve(tree, config.n_bp, rng)
+    sequences = _evolve(tree, config, rng)
     ids = (
         [hashlib.md5(s.encode()).hexdigest() for s in sequences]
         if config.hashed_ids
@@ -232,14 +245,17 @@ def _grow_tree(config, rng) -> _Tree:
     return _Tree(np.array(parent), length / now * config.tree_height * rate, tips)
 
 
-def _evolve(tree, n_bp, rng) -> list[str]:
+def _evolve(tree, config, rng) -> list[str]:
     """Evolve one sequence along the tree and return those of the tips, all distinct.
 
     Under the model of Jukes and Cantor (1969) a site differs between the ends of a branch of
     length t with probability 3/4 (1 - exp(-4t/3)), each other base being as likely.
     """
+    n_bp = config.n_bp
     bases = np.empty((len(tree.parent), n_bp), dtype=np.uint8)
     bases[0] = rng.randint(4, size=n_bp)
+    if config.v4:
+        bases[0] = np.searchsorted(BASES, np.frombuffer(V4, dtype=np.uint8)[:n_bp])
     differs = 0.75 * -np.expm1(-4 / 3 * tree.length)
     for node in range(1, len(tree.parent)):
         shift = rng.randint(1, 4, size=n_bp) * (rng.random_sample(n_bp) < differs[node])
