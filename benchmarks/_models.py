@@ -10,11 +10,12 @@ from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import ENCODER, ModelSpec, Reads
 from q2_aam.core.model.trained_model import TrainedModel
 from q2_aam.core.options.config import Settings
+from q2_aam.core.training.preparation.run_settings import MOST_READS
 
 
 def untrained_encoder(seed: int, **options) -> TrainedModel:
     """Return an encoder with random weights; its speed is that of a trained one."""
-    settings = Settings.from_options(options)
+    settings = Settings.from_options({"rarefy_depth": MOST_READS} | options)
     torch.manual_seed(seed)
     spec = ModelSpec.of(ENCODER, settings, Reads(2, 2, 100, 150))
     return TrainedModel(spec, build(spec).state_dict(), api.pd.DataFrame())

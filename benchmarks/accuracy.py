@@ -10,6 +10,10 @@ Further rows show the parts of the prediction by themselves, and the same models
 samples after one nucleotide of every ASV was exchanged at random, so that none of them was seen in
 training; the forest has no features then.
 
+With `--start shipped`, the encoder that ships takes the place of the one that is pre-trained; with
+`--start scratch` there is none, and everything is trained on the column. With `--cut-at-primer`,
+sequences of whole genes are cut to the 100 nt that sequencing of V4 reads.
+
 With `--draws`, models are trained on a few samples drawn at random instead, with an encoder of
 these samples or of `--transfer`, and predict all others; the scores of the draws are averaged.
 """
@@ -31,7 +35,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from benchmarks import data
+from benchmarks import _primers, data
 from benchmarks._report import parser, report
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
@@ -43,20 +47,24 @@ OURS, UNSEEN, FOREST = "q2-aam", "q2-aam, ASVs never seen", "random forest"
 BY_PART = {f"{part} alone": part for part in PARTS}
 TREES = 500
 CALIBRATION_BINS = 10
+OWN, SHIPPED, SCRATCH = STARTS = "own", "shipped", "scratch"
 
 
 def main(arguments=None):
     """Run the command."""
-    args = _parser().parse_args(arguments)
-    data_set = data.read(args.data)
+    args = _arguments(arguments)
+    data_set = _read(args.data, args)
     values = data_set.column(args.target)
     names = [OURS, *BY_PART, *([] if args.draws else [UNSEEN]), *([FOREST] if args.forest else [])]
     answers, seconds = {name: [] for name in names}, dict.fromkeys(names, 0.0)
+    pretraining = dict.fromkeys(names, 0.0)
     for label, train, test in _splits(data_set, values, args):
         start = time.perf_counter()
-        model = _train(data_set, values[train], label, args)
+        encoder, taken = _start(data_set, values[train], label, args)
+        model = _train(data_set, values[train], encoder, args)
         answers[OURS].append(_predict(model, data_set, test))
         seconds[OURS] += time.perf_counter() - start
+        pretraining[OURS] += taken
         for name, part in BY_PART.items():
             answers[name].append(_predict(_alone(model, part), data_set, test))
         if UNSEEN in answers:
@@ -67,12 +75,23 @@ def main(arguments=None):
             answers[FOREST].append(_forest(data_set, values[train], test, args.seed))
             seconds[FOREST] += time.perf_counter() - start
         rows = [
-            _row(name, values, parts, seconds[name], averaged=bool(args.draws))
+            {
+                **_row(name, values, parts, averaged=bool(args.draws)),
+                "minutes": seconds[name] / 60,
+                "minutes of pre-training": pretraining[name] / 60,
+            }
             for name, parts in answers.items()
         ]
         print(f"after {label}:", *(_brief(row) for row in rows), sep="\n  ", flush=True)
     options = {k: str(v) for k, v in vars(args).items() if k != "json" and v is not None}
     report(f"accuracy-{Path(args.data).name}-{args.target}", rows, args.json, options=options)
+
+
+def _read(directory, args):
+    data_set = data.read(directory)
+    if not args.cut_at_primer or data_set.sequences is None:
+        return data_set
+    return replace(data_set, sequences=_primers.cut(api.read_sequences(data_set.sequences)))
 
 
 def _splits(data_set, values, args):
@@ -94,23 +113,40 @@ def _alone(model, part):
     return replace(model, spec=replace(model.spec, stored=stored.with_weights(*weights)))
 
 
-def _train(data_set, values, label, args):
-    common = {
-        "rarefy_depth": args.rarefy_depth,
-        "random_seed": args.seed,
-        **dict(args.option),
-    }
-    encoder = None
+def _common(args) -> dict:
+    """Return the options of pre-training and of training."""
+    given = {"rarefy_depth": args.rarefy_depth, "random_seed": args.seed}
+    return given | dict(args.option) | {"monitor": api.Monitor(progress=args.progress)}
+
+
+def _start(data_set, values, label, args):
+    """Return the encoder that training starts from, or None, and seconds of pre-training."""
+    if args.start == SHIPPED:
+        return _shipped(args.encoder), 0.0
     if args.transfer:
-        source = data.read(args.transfer)
-        encoder = _encoder(source, list(source.table.ids()), "all", args, common)
-    elif args.pretrain_epochs != 0:
-        ids = list(values.index) if args.draws else _not_in(data_set, label, args)
-        encoder = _encoder(data_set, ids, label, args, common)
+        source = _read(args.transfer, args)
+        return _encoder(source, list(source.table.ids()), "all", args)
+    if args.start == SCRATCH:
+        return None, 0.0
+    ids = list(values.index) if args.draws else _not_in(data_set, label, args)
+    return _encoder(data_set, ids, label, args)
+
+
+def _shipped(directory):
+    if directory:
+        return storage.load(directory)
+    from q2_aam.core.artifact.shipped import encoder
+
+    return encoder.load()
+
+
+def _train(data_set, values, encoder, args):
     train = api.train_classifier if _is_text(values) else api.train_regressor
     own = {"epochs": args.epochs} if args.epochs else {}
     if args.quantiles and not _is_text(values):
         own["loss_type"] = "quantile"
+    if encoder is None:
+        own["from_scratch"] = True
     return train(
         data_set.samples(values.index),
         values,
@@ -118,8 +154,7 @@ def _train(data_set, values, label, args):
         sequences=data_set.sequences,
         freeze_base=encoder is not None and not args.joint,
         **own,
-        monitor=api.Monitor(progress=args.progress),
-        **common,
+        **_common(args),
     )
 
 
@@ -129,25 +164,26 @@ def _not_in(data_set, fold, args) -> list[str]:
     return [str(name) for name in folds.index[folds != fold]]
 
 
-def _encoder(data_set, ids, label, args, common):
-    """Pre-train on some samples, or take what an earlier call kept."""
+def _encoder(data_set, ids, label, args):
+    """Pre-train on some samples, or take what an earlier call kept; return it and the seconds."""
     source = Path(args.transfer or args.data).name
     kept = args.encoders and Path(args.encoders) / f"{source}-{label}".replace(" ", "-")
     if kept and kept.exists():
-        return storage.load(kept)
+        return storage.load(kept), 0.0
     own = {} if args.pretrain_epochs is None else {"epochs": args.pretrain_epochs}
+    start = time.perf_counter()
     model = api.pretrain(
         data_set.samples(ids),
         data_set.tree,
         sequences=data_set.sequences,
         test_size=0.1,
-        monitor=api.Monitor(progress=args.progress),
         **own,
-        **common,
+        **_common(args),
     )
+    seconds = time.perf_counter() - start
     if kept:
         storage.save(model, kept)
-    return model
+    return model, seconds
 
 
 def _predict(model, data_set, ids, sequences=None):
@@ -197,16 +233,11 @@ def _is_text(values) -> bool:
     return not is_numeric_dtype(values)
 
 
-def _row(name, values, parts, seconds, *, averaged: bool) -> dict:
+def _row(name, values, parts, *, averaged: bool) -> dict:
     """Score predictions of all parts together, or the mean of the scores of each."""
     rows = [_score(values, part) for part in (parts if averaged else [pd.concat(parts)])]
     scores = {score: float(np.mean([row[score] for row in rows])) for score in rows[0]}
-    return {
-        "model": name,
-        "samples": sum(len(part) for part in parts),
-        **scores,
-        "minutes": seconds / 60,
-    }
+    return {"model": name, "samples": sum(len(part) for part in parts), **scores}
 
 
 def _score(values, said) -> dict[str, float]:
@@ -265,11 +296,35 @@ def _option(text: str) -> tuple:
         return name, value
 
 
+def _arguments(given):
+    made = _parser()
+    args = made.parse_args(given)
+    if args.transfer and args.start != OWN:
+        made.error("--transfer pre-trains an encoder: it goes with --start own only")
+    if args.encoder and args.start != SHIPPED:
+        made.error("--encoder takes the place of the one that ships: add --start shipped")
+    if args.pretrain_epochs == 0 and args.start == OWN and not args.transfer:
+        args.start = SCRATCH
+    return args
+
+
 def _parser():
     made = parser(__doc__)
     made.add_argument("--data", default=str(data.SHARED_DATA / "oral-age"))
     made.add_argument("--target", default="age", help="metadata column (default: age)")
     made.add_argument("--folds", nargs="+", help="only these folds")
+    made.add_argument(
+        "--start", choices=STARTS, default=OWN,
+        help="what training starts from: an encoder of these samples (own, the default), the one "
+        "that ships, or nothing (scratch)",
+    )  # fmt: skip
+    made.add_argument(
+        "--encoder", metavar="DIRECTORY", help="with --start shipped: this one instead"
+    )
+    made.add_argument(
+        "--cut-at-primer", action="store_true",
+        help="of each sequence of sequences.fna, use the 100 nt after the 515F primer",
+    )  # fmt: skip
     made.add_argument("--transfer", metavar="DATA", help="pre-train on this data set instead")
     made.add_argument(
         "--folds-column", default=data.FOLD, metavar="COLUMN",
@@ -278,7 +333,7 @@ def _parser():
     made.add_argument("--draws", type=int, default=0, help="draw samples so many times instead")
     made.add_argument("--samples", type=int, default=80, help="of each draw (default: 80)")
     made.add_argument(
-        "--pretrain-epochs", type=int, help="0: no pre-training (default: the option's)"
+        "--pretrain-epochs", type=int, help="0: as --start scratch (default: the option's)"
     )
     made.add_argument("--epochs", type=int, help="of training (default: the option's)")
     made.add_argument("--rarefy-depth", type=int, default=0, help="default: all reads")

@@ -6,6 +6,7 @@ their ASVs.
 """
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from q2_aam.core.artifact import storage
 from q2_aam.core.data import nucleotides
 from q2_aam.core.data.mini_batches import mask_nucleotides
 from q2_aam.core.data.rarefaction import rarefy
-from q2_aam.core.data.sample_table import sample_table
+from q2_aam.core.data.sample_table import SampleTable, sample_table
 from q2_aam.core.model import inference
 from q2_aam.core.model.predictor import build
 from q2_aam.core.phylogeny.branches import BranchTable
@@ -59,20 +60,61 @@ def held_out_scores(model, data_set, fold: str, seed: int) -> dict[str, float]:
     spec = model.spec
     sequences = None if data_set.sequences is None else api.read_sequences(data_set.sequences)
     table = sample_table(data_set.samples(data_set.in_fold(fold)), sequences, spec.model.max_bp)
-    table = rarefy(table, spec.data.rarefy_depth, seed, keep_shallow=True)
+    scores = scores_of(model, table, data_set.tree, seed, spec.data.rarefy_depth)
+    return {
+        "UniFrac R2, held-out pairs": scores.unifrac,
+        "masked-nucleotide accuracy, held-out ASVs": scores.restored,
+    }
+
+
+class EncoderScores(NamedTuple):
+    """How well an encoder knows samples.
+
+    Parameters
+    ----------
+    unifrac : float
+        R² of the UniFrac distances of all pairs of samples.
+    correlation : float
+        Squared correlation of these, for which scale and offset do not matter.
+    restored : float
+        Share of the masked nucleotides that are restored.
+    """
+
+    unifrac: float
+    correlation: float
+    restored: float
+
+
+def scores_of(model, table: SampleTable, tree, seed: int, depth: int) -> EncoderScores:
+    """Score an encoder on samples.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    table : SampleTable
+        Its sequences have at most as many nucleotides as the encoder reads.
+    tree : path
+        Phylogeny of the features, and perhaps of others.
+    seed : int
+        Of the reads that are drawn, and of the nucleotides that are masked.
+    depth : int
+        Reads to draw of each sample; 0 keeps all. Samples with fewer are used as they are.
+    """
+    spec = model.spec
+    table = rarefy(table, depth, seed, keep_shallow=True)
     module = build(spec)
     module.load_state_dict(model.weights)
     module.eval()
     embedding = inference.embed(module, table, spec.data)
     with torch.no_grad():
         predicted = module.distance(embedding, embedding).numpy()
-    branches = BranchTable.from_newick(data_set.tree, table.feature_ids, prune=True)
+    branches = BranchTable.from_newick(tree, table.feature_ids, prune=True)
     true = UniFracTargets(branches, spec.unifrac.metric)(table.counts)
     pairs = np.triu_indices(len(true), 1)
-    return {
-        "UniFrac R2, held-out pairs": _r2(true[pairs], predicted[pairs]),
-        "masked-nucleotide accuracy, held-out ASVs": _restored(module, table, spec.data, seed),
-    }
+    true, predicted = true[pairs], predicted[pairs]
+    correlation = float(np.corrcoef(true, predicted)[0, 1] ** 2)
+    restored = _restored(module, table, spec.data, seed)
+    return EncoderScores(_r2(true, predicted), correlation, restored)
 
 
 def _restored(module, table, config, seed) -> float:

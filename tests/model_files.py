@@ -41,7 +41,7 @@ def small_spec(kind: str = ENCODER) -> ModelSpec:
     return ModelSpec(
         kind,
         ModelConfig(embedding_dim=8, attention_heads=2, attention_layers=2, max_bp=12),
-        DataConfig(token_limit=77),
+        DataConfig(token_limit=77, rarefy_depth=5000),
         UniFracConfig(),
         TrainConfig(lr=1.0 / 3.0, random_seed=42),
         Reads(30, 200, 10, 12),

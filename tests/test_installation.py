@@ -7,6 +7,8 @@ import pytest
 import yaml
 from documents import ROOT
 
+from q2_aam.core.artifact.shipped import encoder
+
 tomllib = pytest.importorskip("tomllib")
 requirements = pytest.importorskip("packaging.requirements")
 
@@ -169,3 +171,12 @@ def test_environment_is_of_the_newest_release_with_a_file():
     newest = max(FILES, key=lambda path: [int(n) for n in re.findall(r"\d+", path.stem)[2:]])
     here = yaml.safe_load((ROOT / "environment.yml").read_text())["channels"]
     assert here == yaml.safe_load(newest.read_text())["channels"]
+
+
+def test_the_encoder_that_ships_is_in_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    taken = set()
+    for package, patterns in project["tool"]["setuptools"]["package-data"].items():
+        folder = ROOT.joinpath(*package.split("."))
+        taken |= {path for pattern in patterns for path in folder.glob(pattern)}
+    assert set(encoder.DIRECTORY.iterdir()) <= taken

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from qiime2.sdk import PluginManager
 
-from q2_aam.core.options.config import DataConfig
+from q2_aam.core.training.preparation.run_settings import MOST_READS
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ["script/bootstrap", "script/demo", "script/test", ".ci/run"]
@@ -288,7 +288,7 @@ def test_demo_uses_options_that_the_actions_have(sandbox):
 def test_the_samples_of_the_demo_have_as_many_reads_as_the_defaults_take():
     """So the first command of README works on the demo's table, too."""
     text = (ROOT / "script" / "demo").read_text(encoding="utf-8")
-    assert int(re.search(r"simulate \. .* --depth (\d+) ", text)[1]) >= DataConfig().rarefy_depth
+    assert int(re.search(r"simulate \. .* --depth (\d+) ", text)[1]) >= MOST_READS
 
 
 @pytest.mark.slow

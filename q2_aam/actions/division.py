@@ -88,8 +88,9 @@ def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
     classes = values if job.kind.classes else None
     messages.set_whole(messages.Whole(len(values), classes, cross_validated))
     warn_if_few(len(values), classes)
-    depth = job.training["rarefy_depth"]
     reads = pd.Series(job.counts.sum("sample"), job.counts.ids())[list(parts.index)]
+    depth = job.choose_depth(reads.to_numpy())
+    job.choose_start(parts.index)
     warn_of_shallow(list(reads.index), reads.to_numpy(), depth, f"{LEFT_OUT} of training")
 
 

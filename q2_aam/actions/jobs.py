@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import biom
+import numpy as np
 import pandas as pd
 import qiime2
+from q2_types.feature_data import DNAFASTAFormat
 
 from q2_aam.actions.fold_checks import tell_of_many, tell_of_time
 from q2_aam.actions.parameters import (
@@ -106,19 +108,65 @@ class Job:
         self.table, self.metadata = table, metadata
         self.encoder, self.phylogeny, self.sequences = encoder, phylogeny, sequences
         self.pretrains = encoder is None and phylogeny is not None
+        self.nothing_given = encoder is None and phylogeny is None
         self.training = {name: options[name] for name in pipeline_types(kind.configs)}
         self.pretraining = _pretraining_options(options, self.pretrains)
         self.seed, self.device = options["random_seed"], options["device"]
         self.settings = Settings.from_options(self.training, kind.fine_tuning)
         if self.pretrains:
             Settings.from_options(self.pretraining)
-        elif encoder is None and self.training["freeze_base"]:
+        self._check_start()
+
+    def _check_start(self) -> None:
+        """Refuse options that contradict what training starts from."""
+        if not self.training["from_scratch"]:
+            return
+        if not self.nothing_given:
+            given = "phylogeny" if self.encoder is None else "encoder"
+            raise OptionError(
+                [f"from_scratch starts from random weights, so leave the {given} out"]
+            )
+        if self.training["freeze_base"]:
             raise OptionError(
                 [
                     "freeze_base keeps an encoder as it is, so an encoder must be given, or a "
                     "phylogeny to pre-train one"
                 ]
             )
+
+    def choose_start(self, sample_ids: pd.Index) -> None:
+        """Start from the encoder that ships, if nothing is given and it is for such reads.
+
+        What is chosen is said once, and told to all steps.
+        """
+        if not self.nothing_given:
+            return
+        from q2_aam.core.explain.training_start import fitting_samples
+
+        # The view must live as long as its file is read.
+        sequences = None if self.sequences is None else self.sequences.view(DNAFASTAFormat)
+        counts = self.counts.filter(set(sample_ids), inplace=False)
+        if fitting_samples(counts, sequences and str(sequences), self.training) is None:
+            self._set(from_scratch=True)
+            self._check_start()
+            return
+        self.encoder = self.call("shipped_encoder")
+        if self.training["freeze_base"] is None:
+            self._set(freeze_base=True)
+
+    def choose_depth(self, depths: np.ndarray) -> int:
+        """Choose the rarefaction depth for samples with so many reads, if none is asked for."""
+        from q2_aam.core.training.preparation.run_settings import with_depth
+
+        depth = with_depth(self.settings, depths).data.rarefy_depth
+        self._set(rarefy_depth=depth)
+        return depth
+
+    def _set(self, **options) -> None:
+        """Settle options for all steps."""
+        self.training |= options
+        self.pretraining |= {n: value for n, value in options.items() if n in self.pretraining}
+        self.settings = Settings.from_options(self.training, self.kind.fine_tuning)
 
     def call(self, action: str, *inputs, of: str = "aam", **parameters):
         """Run an action that has one output."""

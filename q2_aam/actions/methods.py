@@ -19,6 +19,7 @@ from q2_aam.actions.views import (
     saved,
     training_inputs,
 )
+from q2_aam.core.artifact.shipped.name import NAME
 from q2_aam.core.explain.questions import check_quantiles
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.types.models import AAMModelDirectoryFormat
@@ -66,7 +67,7 @@ def train_regressor(
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a numeric column."""
-    check_options(REGRESSOR, options, encoder)
+    check_options(REGRESSOR, options, encoder, ships=encoder is None and phylogeny is None)
     with reporting():
         from q2_aam.core import api
 
@@ -94,7 +95,7 @@ def train_classifier(
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a categorical column."""
-    check_options(CLASSIFIER, options, encoder)
+    check_options(CLASSIFIER, options, encoder, ships=encoder is None and phylogeny is None)
     column = classes_of(metadata)
     check_class_names(column.name, column[column.index.isin(table.ids())].dropna())
     with reporting():
@@ -109,6 +110,13 @@ def train_classifier(
             **options,
         )
     return save_model(model)
+
+
+def shipped_encoder(name: str = NAME) -> AAMModelDirectoryFormat:
+    """Hand out the encoder that ships."""
+    from q2_aam.core.artifact.shipped import encoder
+
+    return save_model(encoder.load())
 
 
 def extract_encoder(model: AAMModelDirectoryFormat) -> AAMModelDirectoryFormat:

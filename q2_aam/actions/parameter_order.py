@@ -10,7 +10,8 @@ from inspect import Parameter
 
 GROUPS = {
     "what most studies choose": (
-        "rarefy_depth", "max_bp", "epochs", "freeze_base", "random_seed",
+        "rarefy_depth", "max_bp", "epochs", "freeze_base", "from_scratch",
+        "random_seed",
     ),
     "the target": (
         "target_transform", "loss_type", "quantiles", "class_weights", "best_metric",

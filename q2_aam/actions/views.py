@@ -26,8 +26,10 @@ def training_inputs(sequences, encoder, reference_ids, groups) -> dict:
     }
 
 
-def check_options(kind: str, options: dict, encoder=None) -> None:
+def check_options(kind: str, options: dict, encoder=None, *, ships: bool = False) -> None:
     """Refuse impossible options at once: what computes takes seconds to load.
+
+    The encoder that ships may be taken where `ships` says so.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def check_options(kind: str, options: dict, encoder=None) -> None:
     """
     from q2_aam.core.training.preparation.run_settings import settings_of
 
-    settings_of(kind, options, saved(encoder))
+    settings_of(kind, options, saved(encoder), ships=ships)
 
 
 def saved(model):

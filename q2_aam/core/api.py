@@ -3,8 +3,6 @@
 A feature table is a `biom.Table`, a phylogeny the path of a Newick file, sequences a mapping or
 the path of a FASTA file, a metadata column a `pandas.Series`. Options are those of
 `q2_aam.core.options`, by name. Nothing here needs QIIME 2.
-
-Each function reads its input once, and hands it down whole.
 """
 
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ import numpy as np
 import pandas as pd
 import skbio
 
+from q2_aam.core.artifact.shipped import encoder as shipped
 from q2_aam.core.artifact.storage import load, save
 from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import check_numbers, with_values
@@ -36,13 +35,14 @@ from q2_aam.core.explain.prediction_input import (
     samples_for,
 )
 from q2_aam.core.explain.questions import check_quantiles
+from q2_aam.core.explain.training_start import fitting_samples
 from q2_aam.core.model import inference
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.core.model.trained_model import TrainedModel, check_kind
 from q2_aam.core.options import quantile_levels
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
 from q2_aam.core.training.preparation.run_input import RunInput
-from q2_aam.core.training.preparation.run_settings import settings_of
+from q2_aam.core.training.preparation.run_settings import settings_of, with_depth
 from q2_aam.core.training.ranks.layout import Layout
 from q2_aam.core.training.run import Monitor, train
 
@@ -116,9 +116,10 @@ def pretrain(
         If the input or an option cannot be used; the message says what to do.
     """
     settings = settings_of(ENCODER, options, encoder)
-    samples = sample_table(table, sequences, settings.model.max_bp, chosen=True)
+    samples = sample_table(table, sequences, settings.model.max_bp, chosen=encoder is None)
     ids, groups = with_groups(samples.sample_ids, groups, missing_samples)
     samples = drop_missing_features(samples.select(ids), str(phylogeny), settings)
+    settings = with_depth(settings, samples.depths)
     start = str(phylogeny), encoder, reference_ids, groups
     return train(RunInput(ENCODER, settings, samples, None, *start), monitor)
 
@@ -135,6 +136,7 @@ def train_regressor(table, target: pd.Series, **arguments) -> TrainedModel:
     **arguments
         Those of `_train`: encoder, phylogeny, sequences, reference_ids, groups,
         missing_samples, monitor, and the options of `RegressionConfig` and of pre-training.
+        Without encoder and phylogeny, training starts as `explain.training_start` says.
 
     Returns
     -------
@@ -172,15 +174,22 @@ def _train(
     monitor: Monitor = NO_MONITOR,
     **options,
 ) -> TrainedModel:
-    settings = settings_of(kind, options, encoder)
-    samples = sample_table(table, sequences, settings.model.max_bp, chosen=True)
+    nothing_given, samples = encoder is None and phylogeny is None, None
+    settings = settings_of(kind, options, encoder, ships=nothing_given)
+    if nothing_given:
+        samples = fitting_samples(table, sequences, options)
+        encoder = None if samples is None else shipped.load()
+        settings = settings_of(kind, options, encoder, ships=encoder is not None)
+    if samples is None:
+        samples = sample_table(table, sequences, settings.model.max_bp, chosen=encoder is None)
     numeric = kind == REGRESSOR
     values = with_values(samples.sample_ids, column, missing_samples, numeric=numeric)
     values = check_numbers(values) if numeric else values.astype(str)
     ids, groups = with_groups(values.index, groups, missing_samples)
     values = values[ids]
-    tree = None if phylogeny is None else str(phylogeny)
+    tree = phylogeny and str(phylogeny)
     samples = drop_missing_features(samples.select(ids), tree, settings)
+    settings = with_depth(settings, samples.depths)
     inputs = RunInput(kind, settings, samples, values, tree, encoder, reference_ids, groups)
     return train(inputs, monitor)
 

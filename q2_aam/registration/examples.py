@@ -221,6 +221,7 @@ _CALLS = {
     "pretrain": (WITH_TREE, {"encoder": "encoder"}, None, SMALL),
     "train_regressor": (WITH_ENCODER, {"regressor": "regressor"}, AGE, SMALL),
     "train_classifier": (WITH_ENCODER, {"classifier": "classifier"}, SITE, SMALL),
+    "shipped_encoder": ({}, {"encoder": "encoder"}),
     "extract_encoder": ({"model": "regressor"}, {"encoder": "encoder"}),
     "predict_regression": (
         {**TABLE, "regressor": "regressor"},

@@ -82,7 +82,8 @@ FOLDS_HELP = {
 }
 STEPS = (
     "If an encoder is given, training starts from it. If only a phylogeny is given, an encoder is "
-    "pre-trained on the training samples. Without either, training starts from scratch."
+    "pre-trained on the training samples. Without either, training starts from the encoder that "
+    "ships with q2-aam (for 16S V4 reads), or from scratch if the reads are of another kind."
 )
 EACH_FOLD = (
     "Predict each fold of the samples with a model that has seen only the other folds. "
@@ -168,9 +169,9 @@ def _register_hold_out(plugin, target):
         "test_table": (FeatureTable[Frequency], "The held-out samples."),
         "used_encoder": (
             AAMModel[SequenceEncoder],
-            "The encoder that training started from: the given encoder, or the encoder "
-            "pre-trained on the training samples. Without either, the encoder that the model "
-            "learnt from scratch.",
+            "The encoder that training started from: the given encoder, the encoder pre-trained "
+            "on the training samples, or the encoder that ships with q2-aam. If training started "
+            "from scratch, the encoder that the model learnt.",
         ),
         target.model[0]: (target.model[1], "The model, trained on the training samples."),
         **target.predictions,

@@ -3,7 +3,7 @@
 from q2_types.feature_data import FeatureData, Sequence
 from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.tree import Phylogeny, Rooted
-from qiime2.plugin import Metadata
+from qiime2.plugin import Choices, Metadata, Str
 
 from q2_aam.actions import methods
 from q2_aam.actions.parameters import (
@@ -15,6 +15,7 @@ from q2_aam.actions.parameters import (
     parameter_help,
     parameter_types,
 )
+from q2_aam.core.artifact.shipped.name import NAME
 from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
@@ -132,10 +133,10 @@ def _register_training(plugin, function, kind, configs, output, name, descriptio
         outputs=[(output, AAMModel[kind])],
         input_descriptions={
             "table": TABLE_HELP,
-            "encoder": "Start from this model, usually made by pretrain. Otherwise, start from "
-            "scratch.",
+            "encoder": "Start from this model, usually made by pretrain. Without an encoder and a "
+            "phylogeny, start from the encoder that ships with q2-aam.",
             "phylogeny": f"{PHYLOGENY_HELP} If given, the model learns UniFrac distances as "
-            "well as the target.",
+            "well as the target. Without an encoder, it then starts from scratch.",
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={
@@ -153,6 +154,30 @@ def _register_training(plugin, function, kind, configs, output, name, descriptio
         name=name,
         description=description,
         citations=UNIFRAC_PAPERS,
+    )
+
+
+def register_shipped_encoder(plugin):
+    """Register the method that hands out the encoder that ships."""
+    plugin.methods.register_function(
+        function=methods.shipped_encoder,
+        inputs={},
+        parameters={"name": Str % Choices(NAME)},
+        outputs=[("encoder", AAMModel[SequenceEncoder])],
+        parameter_descriptions={
+            "name": "Which encoder: for 16S reads from the primer 515F on (V4), of which it reads "
+            "the first 100 nucleotides."
+        },
+        output_descriptions={"encoder": "The encoder. Its licence is CC BY-SA 3.0."},
+        name="Get the encoder that ships with q2-aam",
+        description=(
+            "Write the encoder that is part of q2-aam as an artifact. It is pre-trained on 16S V4 "
+            "reads of about 10,000 public samples from the gut, mouth, skin, water, soil and "
+            "other places. Training and the pipelines start from it if you give neither an "
+            "encoder nor a phylogeny. The page docs/encoder.md says what it was trained on, and "
+            "for what reads it is not meant. Nothing is downloaded."
+        ),
+        citations=[citations["mcdonald2012greengenes"], *UNIFRAC_PAPERS],
     )
 
 

@@ -207,7 +207,8 @@ FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "models" / "format
 
 IMPOSSIBLE = {
     "methods.pretrain(None, None, attention_heads=3)": "multiple of attention_heads (3)",
-    "methods.train_regressor(None, None, freeze_base=True)": "an encoder must be given",
+    "methods.train_regressor(None, None, freeze_base=True, from_scratch=True)": "must be given",
+    "methods.train_regressor(None, None, '{encoder}', from_scratch=True)": "leave the encoder out",
     "methods.train_classifier(None, None, '{classifier}', max_bp=77)": "the encoder's is 40",
     "methods.predict_intervals(None, '{regressor}')": "without quantiles",
     "explain.importance(None, '{regressor}', target_class='a')": "predicts a number",

@@ -391,7 +391,7 @@ def test_train_classifier_refuses_one_class(simulated, options):
 
 def test_all_contradictions_in_one_message(simulated, encoder):
     """What is wrong by itself, and what the encoder, or the lack of one, contradicts."""
-    wrong = {"epochs": 0, "freeze_base": True, "target_penalty": 0.0}
+    wrong = {"epochs": 0, "freeze_base": True, "from_scratch": True, "target_penalty": 0.0}
     with pytest.raises(ValueError, match=r"epochs .*; target_penalty .*; freeze_base keeps"):
         api.train_regressor(simulated.table, simulated.metadata["age"], **wrong)
     wrong = {"epochs": 0, "max_bp": 30, "embedding_dim": 32}

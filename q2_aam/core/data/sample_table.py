@@ -125,7 +125,9 @@ def most_prevalent(tokens: np.ndarray, counts: csr_matrix, most: int) -> np.ndar
     return distinct[np.sort(order[prevalence[order] > 0])]
 
 
-def sample_table(table, sequences: Sequences, max_bp: int, *, chosen: bool = False) -> SampleTable:
+def sample_table(
+    table, sequences: Sequences, max_bp: int, *, chosen: bool = False, quiet: bool = False
+) -> SampleTable:
     """Bring a feature table and its sequences together.
 
     Parameters
@@ -138,6 +140,8 @@ def sample_table(table, sequences: Sequences, max_bp: int, *, chosen: bool = Fal
         Nucleotides to keep of each sequence.
     chosen : bool
         Whether `max_bp` can be chosen here, so that a warning of sequences that are cut helps.
+    quiet : bool
+        Say nothing of sequences that are cut.
 
     Raises
     ------
@@ -160,7 +164,10 @@ def sample_table(table, sequences: Sequences, max_bp: int, *, chosen: bool = Fal
     counts = counts[:, kept]
     counts.sort_indices()
     ids = tuple(str(feature_ids[i]) for i in kept)
-    tokens = _encode([text[i] for i in order], ids, max_bp, chosen)
+    text = [text[i] for i in order]
+    tokens = _encode(text, ids, max_bp)
+    if not quiet:
+        _tell_of_cut(text, max_bp, chosen)
     return SampleTable(counts, sample_ids, ids, tokens)
 
 
@@ -187,7 +194,7 @@ def _checked_counts(table) -> csr_matrix:
     return counts
 
 
-def _encode(text, feature_ids, max_bp, chosen) -> np.ndarray:
+def _encode(text, feature_ids, max_bp) -> np.ndarray:
     longest = max(len(sequence) for sequence in text)
     tokens = np.zeros((len(text), min(longest, max_bp)), dtype=np.uint8)
     for row, (sequence, name) in enumerate(zip(text, feature_ids, strict=True)):
@@ -198,16 +205,19 @@ def _encode(text, feature_ids, max_bp, chosen) -> np.ndarray:
                 f"The sequence of feature '{shorten(name)}' cannot be read: {error}."
             ) from error
         tokens[row, : len(codes)] = codes
+    return tokens
+
+
+def _tell_of_cut(text: list[str], max_bp: int, chosen: bool) -> None:
     n_cut = sum(len(sequence) > max_bp for sequence in text)
     if n_cut and chosen:
         log.warning(
             "%d of %d sequences are longer than %d nt (up to %d nt), and the model reads only the "
             "first %d nt: to use them whole, raise max_bp (--p-max-bp), in pre-training too.",
-            n_cut, len(text), max_bp, longest, max_bp,
+            n_cut, len(text), max_bp, max(map(len, text)), max_bp,
         )  # fmt: skip
     elif n_cut and messages.whole() is None:  # training in a pipeline says it
         log.info("%d of %d sequences are longer than %d nt and are cut.", n_cut, len(text), max_bp)
-    return tokens
 
 
 def warn_of_other_lengths(table: SampleTable, shortest: int, longest: int) -> None:

@@ -269,6 +269,8 @@ class ModelSpec:
                     f"{name} of a {self.kind} must be {expected.__name__}, found {found.__name__}."
                 )
         _check_count("n_vectors", self.n_vectors)
+        if self.data.rarefy_depth is None:  # to be chosen when there are samples
+            raise ValueError("rarefy_depth of a model must be given.")
         self._check_stored()
 
     def _check_stored(self) -> None:

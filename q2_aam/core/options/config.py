@@ -80,11 +80,12 @@ class ModelConfig(Config):
 class DataConfig(Config):
     """How samples become batches."""
 
-    rarefy_depth: int = option(
-        5000,
+    rarefy_depth: int | None = option(
+        None,
         "Rarefaction depth: reads to draw from each sample without replacement. Training leaves "
         "out samples with fewer reads, and a warning names them. Prediction uses such samples as "
-        "they are. 0 keeps all reads.",
+        "they are. 0 keeps all reads. By default, it is 5000, or a smaller round number that nine "
+        "of ten samples have.",
         low=0,
     )
     shallow_samples: str = option(

@@ -10,10 +10,17 @@ from q2_aam.core.options.option import Config, option
 class TargetConfig(Config):
     """Fine-tuning on a metadata column, of either kind."""
 
-    freeze_base: bool = option(
-        False,
+    freeze_base: bool | None = option(
+        None,
         "Do not change the encoder. Train only the layers that predict the target. This is far "
-        "faster, and each ASV is encoded only once. Needs an encoder.",
+        "faster, and each ASV is encoded only once. Needs an encoder. By default, the encoder "
+        "that ships with q2-aam is not changed, and any other encoder is trained further.",
+    )
+    from_scratch: bool = option(
+        False,
+        "If neither an encoder nor a phylogeny is given, start from random weights. By default, "
+        "training then starts from the encoder that ships with q2-aam, unless the reads differ "
+        "from those that it is for (16S V4 from the primer 515F on).",
     )
     stored_samples: int = option(
         4000,

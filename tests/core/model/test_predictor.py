@@ -32,7 +32,13 @@ SMALL = ModelConfig(embedding_dim=16, attention_heads=2, attention_layers=2, max
 
 
 def spec_of(kind, fine_tuning, target, config=SMALL, n_vectors=0):
-    parts = (config, DataConfig(), UniFracConfig(), TrainConfig(), Reads(1, 1, 40, 40))
+    parts = (
+        config,
+        DataConfig(rarefy_depth=0),
+        UniFracConfig(),
+        TrainConfig(),
+        Reads(1, 1, 40, 40),
+    )
     return ModelSpec(kind, *parts, fine_tuning, target, n_vectors=n_vectors)
 
 

@@ -36,6 +36,7 @@ def test_spec_n_outputs(kind, n):
         (("model", "max_bp"), True, "max_bp must be of type int, found True"),
         (("model", "max_bp"), "150", "max_bp must be of type int, found '150'"),
         (("model", "max_bp"), None, "max_bp must be given"),
+        (("data", "rarefy_depth"), None, "rarefy_depth of a model must be given"),
         (("training", "lr"), -1, "lr must be at least"),
         (("training", "optimizer"), ["adam"], "optimizer must be of type str"),
         (("target", "transform"), "sqrt", "transform of column 'age' must be one of"),

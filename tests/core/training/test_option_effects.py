@@ -78,6 +78,7 @@ SHOWN_BY = {
     "num_workers": "test_num_workers_prepare_the_same_batches",
     "device": "test_training_refuses_a_gpu_that_is_not_there",
     "freeze_base": "test_freeze_base_keeps_the_encoder",
+    "from_scratch": "test_who_asks_for_another_model_gets_one",
     "stored_samples": "test_stored_samples_bounds_how_many_are_kept",
     "ensemble": "test_networks_learn_apart",
     "asv_dropout": "test_asvs_are_left_out_in_training_alone",

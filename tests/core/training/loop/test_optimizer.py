@@ -13,7 +13,13 @@ from torch import nn
 from q2_aam.core.data.target import NumericTarget
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import REGRESSOR, ModelSpec, Reads
-from q2_aam.core.options.config import ModelConfig, RegressionConfig, Settings, TrainConfig
+from q2_aam.core.options.config import (
+    DataConfig,
+    ModelConfig,
+    RegressionConfig,
+    Settings,
+    TrainConfig,
+)
 from q2_aam.core.training.loop.optimizer import (
     Plateau,
     make_optimizer,
@@ -82,7 +88,9 @@ def test_make_optimizer_decay_is_part_of_the_gradient(optimizer):
 @pytest.fixture
 def predictor():
     settings = Settings(
-        ModelConfig(embedding_dim=16, attention_heads=2), fine_tuning=RegressionConfig()
+        ModelConfig(embedding_dim=16, attention_heads=2),
+        DataConfig(rarefy_depth=0),
+        fine_tuning=RegressionConfig(),
     )
     target, reads = NumericTarget("age"), Reads(1, 1, 40, 40)
     return build(ModelSpec.of(REGRESSOR, settings, reads, target, n_vectors=7))

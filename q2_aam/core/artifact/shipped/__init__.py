@@ -1,0 +1,1 @@
+"""The encoder that comes with the package: its files, and which reads it is for."""

@@ -1,0 +1,1 @@
+"""How what ships with q2-aam was made, to be made again."""
