@@ -563,6 +563,8 @@ def test_cross_validate_regression(table, simulated, capsys, monkeypatch):
     others = re.compile(r"INFO: (Fitting|Computing on|\d+% of the reads)")
     assert [line for line in said if not others.match(line)] == [
         "WARNING: Only 48 samples: below 50, scores vary much from one split to the next.",
+        "INFO: Training starts from scratch, as the encoder that ships with q2-aam has another "
+        "embedding_dim, attention_heads, attention_layers.",
         *(line for fold in (1, 2) for line in said_of_fold(fold, said)),
         "INFO: Merging the predictions of all folds.",
         "INFO: Scoring the predictions.",

@@ -171,7 +171,7 @@ def test_actions_work_within_the_slots(action, four_threads, monkeypatch):
         for module in (methods, explain):
             monkeypatch.setattr(module, name, lambda _: SimpleNamespace(spec=spec))
     monkeypatch.setattr(methods, "check_quantiles", lambda _: None)
-    monkeypatch.setattr(methods, "check_options", lambda *_: None)
+    monkeypatch.setattr(methods, "check_options", lambda *_, **__: None)
     monkeypatch.setattr(api, WORK[action], work)
     monkeypatch.setenv("GALAXY_SLOTS", "3")
     with pytest.raises(Reached, match=r"^3$"):

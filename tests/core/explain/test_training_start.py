@@ -82,7 +82,7 @@ def test_from_scratch_with_an_encoder_is_refused(table, age):
 
 @pytest.mark.parametrize(
     ("depths", "chosen"),
-    [([1000] * 20, 1000), ([9000] * 20, 5000), ([30, *[1234] * 19], 1200), ([1, 1, 1], 1)],
+    [([1000] * 20, 1000), ([9000] * 20, 5000), ([30, *[1234] * 19], 1000), ([1, 1, 1], 1)],
 )
 def test_the_depth_is_one_that_most_samples_have(depths, chosen):
     from q2_aam.core.training.preparation.run_settings import usual_depth

@@ -79,8 +79,14 @@ def with_depth(settings: Settings, depths: np.ndarray) -> Settings:
 
 
 def usual_depth(depths: np.ndarray) -> int:
-    """Choose a depth: `MOST_READS`, or what nine of ten samples have if that is less."""
-    return max(1, min(MOST_READS, suitable_depth(np.asarray(depths))))
+    """Choose a depth: `MOST_READS`, or what nine of ten samples have if that is less.
+
+    It has one digit that is not zero, since a few reads more are not worth the samples that they
+    cost.
+    """
+    depth = max(1, min(MOST_READS, suitable_depth(np.asarray(depths))))
+    step = 10 ** (len(str(depth)) - 1)
+    return depth // step * step
 
 
 def _contradictions_of_encoder(options, spec: ModelSpec | None, ships: bool):
