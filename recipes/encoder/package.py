@@ -74,12 +74,27 @@ def sketch_of(corpus: Corpus) -> np.ndarray:
         if not np.isin(row, bases).all():
             continue
         letters = (row[:, None] == bases).ravel().astype(np.float32)
-        if (kept[: len(chosen)] @ letters).max(initial=0) < NEAR * width:
+        if not _is_near(letters, kept[: len(chosen)], len(bases)):
             kept[len(chosen)] = letters
             chosen.append(feature)
         if len(chosen) == SKETCH_SIZE:
             break
     return table.tokens[chosen]
+
+
+def _is_near(letters: np.ndarray, kept: np.ndarray, n_bases: int) -> bool:
+    """Whether a sequence is near to one that is kept, at its place or shifted by one or two.
+
+    Some reads of the corpus begin a little before or after the others. They must not stand for it.
+    """
+    for by in (0, 1, 2):
+        cells = len(letters) - by * n_bases
+        later = kept[:, by * n_bases :] @ letters[:cells]
+        earlier = kept[:, :cells] @ letters[by * n_bases :]
+        most = max(later.max(initial=0), earlier.max(initial=0))
+        if most >= NEAR * cells / n_bases:
+            return True
+    return False
 
 
 def _half(value: torch.Tensor) -> torch.Tensor:

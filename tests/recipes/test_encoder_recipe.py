@@ -1,6 +1,7 @@
 """The recipe of the encoder that ships, on a small corpus that is simulated."""
 
 import json
+from dataclasses import replace
 
 import biom
 import h5py
@@ -177,6 +178,14 @@ def test_what_goes_into_the_package_is_whole(made, folder, small, tmp_path):
     assert json.loads((tmp_path / "recipe.json").read_text())["held_out"] == ["held"]
     whole = (made[0] / "model" / "weights.safetensors").stat().st_size
     assert (tmp_path / "weights.safetensors").stat().st_size < 0.6 * whole
+
+
+def test_a_read_that_is_shifted_does_not_stand_for_the_corpus(small):
+    table = small.table
+    counts = table.counts[:, [0, 0]]
+    twice = np.stack([table.tokens[0], np.append(table.tokens[0][1:], table.tokens[0][:1])])
+    both = replace(table, tokens=twice, feature_ids=("a", "b"), counts=counts)
+    assert len(package.sketch_of(replace(small, table=both))) == 1
 
 
 def test_each_sequence_is_near_to_one_of_the_sketch(small):

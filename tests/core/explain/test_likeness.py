@@ -73,6 +73,21 @@ def test_what_is_other_about_reads_is_said(reads, kind):
     assert re.search(said, reason([change(read) for read in reads]))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda read: read[1:], r"1 nt after the first"),
+        (lambda read: "G" + read, r"1 nt before the first"),
+        (lambda read: "G" + read[:89], r"1 nt before the first"),
+        (lambda read: read[2:], r"2 nt after the first"),
+        (lambda read: "GT" + read, r"2 nt before the first"),
+    ],
+)
+def test_the_smallest_shift_is_noticed(change, said):
+    reads = text_of(encoder.sketch()[:200])
+    assert re.search(said, reason([change(read) for read in reads]))
+
+
 def test_reads_of_another_marker_are_unlike():
     assert "another region or marker" in reason(random_reads(60))
 
