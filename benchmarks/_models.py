@@ -6,6 +6,8 @@ import torch
 
 from benchmarks.data import DataSet
 from q2_aam.core import api
+from q2_aam.core.artifact import storage
+from q2_aam.core.artifact.shipped import encoder
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import ENCODER, ModelSpec, Reads
 from q2_aam.core.model.trained_model import TrainedModel
@@ -19,6 +21,11 @@ def untrained_encoder(seed: int, **options) -> TrainedModel:
     torch.manual_seed(seed)
     spec = ModelSpec.of(ENCODER, settings, Reads(2, 2, 100, 150))
     return TrainedModel(spec, build(spec).state_dict(), api.pd.DataFrame())
+
+
+def shipped_encoder(directory=None) -> TrainedModel:
+    """Return the encoder that ships, or the model of a directory instead."""
+    return encoder.load() if directory is None else storage.load(directory)
 
 
 def quick_regressor(data_set: DataSet, column: str, seed: int) -> TrainedModel:

@@ -36,6 +36,7 @@ from sklearn.metrics import (
 )
 
 from benchmarks import _primers, data
+from benchmarks._models import shipped_encoder
 from benchmarks._report import parser, report
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
@@ -122,7 +123,7 @@ def _common(args) -> dict:
 def _start(data_set, values, label, args):
     """Return the encoder that training starts from, or None, and seconds of pre-training."""
     if args.start == SHIPPED:
-        return _shipped(args.encoder), 0.0
+        return shipped_encoder(args.encoder), 0.0
     if args.transfer:
         source = _read(args.transfer, args)
         return _encoder(source, list(source.table.ids()), "all", args)
@@ -130,14 +131,6 @@ def _start(data_set, values, label, args):
         return None, 0.0
     ids = list(values.index) if args.draws else _not_in(data_set, label, args)
     return _encoder(data_set, ids, label, args)
-
-
-def _shipped(directory):
-    if directory:
-        return storage.load(directory)
-    from q2_aam.core.artifact.shipped import encoder
-
-    return encoder.load()
 
 
 def _train(data_set, values, encoder, args):

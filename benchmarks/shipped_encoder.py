@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks import data
+from benchmarks._models import shipped_encoder
 from benchmarks._report import parser, report
 from benchmarks.quality import scores_of
 from q2_aam.core import api
-from q2_aam.core.artifact import storage
 from q2_aam.core.data.rarefaction import suitable_depth
 from q2_aam.core.data.sample_table import sample_table
 
@@ -44,7 +44,7 @@ class Study:
 def main(arguments=None):
     """Run the command."""
     args = _parser().parse_args(arguments)
-    shipped = _shipped(args.encoder)
+    shipped = shipped_encoder(args.encoder)
     rows = []
     for study in _studies(args.studies, args.seed):
         for row in _rows(study, shipped, args):
@@ -52,14 +52,6 @@ def main(arguments=None):
             print(*row.values(), sep="  ", flush=True)
     options = {"encoder": args.encoder or SHIPPED, "seed": args.seed}
     report("shipped-encoder", rows, args.json, options=options)
-
-
-def _shipped(directory):
-    if directory:
-        return storage.load(directory)
-    from q2_aam.core.artifact.shipped import encoder
-
-    return encoder.load()
 
 
 def _studies(names, seed):

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix, vstack
 from torch.utils.data import Dataset
 
 from q2_aam.core.data.mini_batches import Batch, collate, mask_nucleotides
+from q2_aam.core.data.rarefaction import draw_reads
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.options.config import DataConfig
 from q2_aam.core.phylogeny.unifrac import UniFracTargets
@@ -136,7 +137,7 @@ def draw(table: SampleTable, row: int, depth: int, rng, flattened: bool = False)
     elif reads.sum() <= depth:
         return counts
     else:
-        drawn = rng.multivariate_hypergeometric(reads, depth, method="marginals")
+        drawn = draw_reads(reads, depth, rng)
     seen = drawn > 0
     pointers = [0, int(seen.sum())]
     return csr_matrix((drawn[seen], counts.indices[seen], pointers), shape=counts.shape)

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import qiime2
+from pipeline_recorder import Recorder
 from qiime2.plugins import aam
-from test_pipelines import Recorder
 
 from q2_aam.actions import pipelines
 from q2_aam.core.artifact import storage

@@ -136,13 +136,29 @@ def _draw(table, i, depth, seed):
     if values.sum() == depth:
         return columns, values
     rng = np.random.default_rng([seed, zlib.crc32(table.sample_ids[i].encode())])
-    if values.sum() < MAX_DRAWN_FROM:
-        drawn = rng.multivariate_hypergeometric(values, depth, method="marginals")
-    else:
-        reads = rng.choice(int(values.sum()), depth, replace=False, shuffle=False)
-        feature = np.searchsorted(np.cumsum(values), reads, side="right")
-        drawn = np.bincount(feature, minlength=len(values))
+    drawn = draw_reads(values, depth, rng)
     return columns[drawn > 0], drawn[drawn > 0]
+
+
+def draw_reads(counts: np.ndarray, depth: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw ``depth`` reads without replacement from those of a sample.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_features,)
+        Reads of each feature, at least ``depth`` together.
+    depth : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+    """
+    if counts.sum() < MAX_DRAWN_FROM:
+        return rng.multivariate_hypergeometric(counts, depth, method="marginals")
+    reads = rng.choice(int(counts.sum()), depth, replace=False, shuffle=False)
+    feature = np.searchsorted(np.cumsum(counts), reads, side="right")
+    return np.bincount(feature, minlength=len(counts))
 
 
 def warn_of_shallow(

@@ -53,29 +53,31 @@ def why_unlike(samples: SampleTable, sketch: np.ndarray, shortest: int) -> str |
         )
     most = np.argsort(-reads, kind="stable")[:MOST_ASVS]
     vocabulary = Vocabulary(sketch)
-    alike = identities(vocabulary, samples.tokens[most]) >= LEAST_IDENTITY
+    identity = identities(vocabulary, samples.tokens[most])
+    alike = identity >= LEAST_IDENTITY
     share = reads[most][alike].sum() / reads[most].sum()
     if share >= LEAST_SHARE:
-        return _why_shifted(samples.tokens[most], reads[most], sketch)
-    other = np.sort(most[~alike][:MOST_LOOKED_AT])
-    cause = _why_shifted(samples.tokens[other], reads[other], sketch)
+        return _why_shifted(samples.tokens[most], reads[most], vocabulary, identity)
+    other, identity = (x[~alike][:MOST_LOOKED_AT] for x in (most, identity))
+    cause = _why_shifted(samples.tokens[other], reads[other], vocabulary, identity)
     if cause is None and (vocabulary.find(samples.tokens[other]) < 0).any():
         cause = likely_cause(vocabulary, _only(samples, other, reads))
     said = f"{100 * (1 - share):.0f}% of the reads resemble none of these."
     return said if cause is None else f"{said} {cause}"
 
 
-def _why_shifted(tokens: np.ndarray, reads: np.ndarray, sketch: np.ndarray) -> str | None:
+def _why_shifted(tokens, reads, vocabulary: Vocabulary, identity: np.ndarray) -> str | None:
     """Say by how many nucleotides reads are shifted, if by one or two; None if by none.
 
+    Given are the sequences (U, L), their reads (U,), and their identities in place (U,).
     Of a read that lacks its first nucleotide, four fifths can be the same as in some other
     sequence. But the encoder, which reads nucleotides at their places, is at a loss with it.
     """
-    best, shift = identities(Vocabulary(sketch), tokens), np.zeros(len(tokens), dtype=int)
+    known, best, shift = vocabulary.tokens, identity.copy(), np.zeros(len(tokens), dtype=int)
     for by in (1, 2):
         shifted = {
-            -by: identities(Vocabulary(sketch), tokens[:, by:]),
-            by: identities(Vocabulary(sketch[:, by:]), tokens[:, : sketch.shape[1] - by]),
+            -by: identities(vocabulary, tokens[:, by:]),
+            by: identities(Vocabulary(known[:, by:]), tokens[:, : known.shape[1] - by]),
         }
         for place, found in shifted.items():
             better = (found > best + LEAST_GAIN) & (found >= LEAST_IDENTITY)

@@ -7,11 +7,9 @@ from q2_aam.core.artifact.shipped import encoder
 from q2_aam.core.data.sample_table import SampleTable, sample_table
 from q2_aam.core.data.sequences import Sequences
 from q2_aam.core.explain.likeness import why_unlike
-from q2_aam.core.options.config import ModelConfig
+from q2_aam.core.training.preparation.run_settings import other_architecture
 
 log = logging.getLogger(__name__)
-
-ARCHITECTURE = ("embedding_dim", "attention_heads", "attention_layers", "max_bp", "patch_size")
 
 
 def fitting_samples(table, sequences: Sequences, options: dict) -> SampleTable | None:
@@ -33,7 +31,7 @@ def fitting_samples(table, sequences: Sequences, options: dict) -> SampleTable |
     if options.get("from_scratch"):
         return None
     spec = encoder.spec()
-    other = _other_architecture(options, spec.model)
+    other = other_architecture(options, spec.model)
     if other:
         log.info(
             "Training starts from scratch, as the encoder that ships with q2-aam has another %s.",
@@ -62,14 +60,3 @@ def fitting_samples(table, sequences: Sequences, options: dict) -> SampleTable |
             most, n_longer, n_asvs,
         )  # fmt: skip
     return samples
-
-
-def _other_architecture(options: dict, its: ModelConfig) -> list[str]:
-    """List the options that ask for another architecture than the encoder has."""
-    default = ModelConfig()
-    asked = {name: options.get(name, getattr(default, name)) for name in ARCHITECTURE}
-    return [
-        name
-        for name, value in asked.items()
-        if value not in (getattr(default, name), getattr(its, name))
-    ]

@@ -80,6 +80,9 @@ def check_files(directory: Path = DIRECTORY) -> None:
 
 @cache
 def sketch() -> np.ndarray:
-    """Return sequences that stand for the corpus, (n, L) uint8: each ASV of it is near to one."""
+    """Return sequences that stand for the corpus, (n, L) uint8: its frequent ASVs are near to one.
+
+    Those that begin a little before or after the others do not count.
+    """
     lines = (DIRECTORY / SKETCH).read_text().split()
     return np.stack([nucleotides.encode(line, len(lines[0])) for line in lines])

@@ -12,6 +12,7 @@ from q2_aam.core.options.option import OptionError
 
 log = logging.getLogger(__name__)
 
+ARCHITECTURE = ("embedding_dim", "attention_heads", "attention_layers", "max_bp", "patch_size")
 MOST_READS = 5000
 """Rarefaction depth where nothing is said and the samples have as many reads."""
 
@@ -96,8 +97,16 @@ def _contradictions_of_encoder(options, spec: ModelSpec | None, ships: bool):
         return
     if options.get("from_scratch") is True:
         yield "from_scratch starts from random weights, so leave the encoder out"
-    given, default = spec.model, ModelConfig()
-    for name in ("embedding_dim", "attention_heads", "attention_layers", "max_bp", "patch_size"):
-        mine, its = options.get(name, getattr(default, name)), getattr(given, name)
-        if mine not in (getattr(default, name), its):
-            yield f"{name} is {mine}, but the encoder's is {its}: leave it out"
+    for name, mine in other_architecture(options, spec.model).items():
+        yield f"{name} is {mine}, but the encoder's is {getattr(spec.model, name)}: leave it out"
+
+
+def other_architecture(options: dict, its: ModelConfig) -> dict:
+    """Return the options that ask for another architecture than an encoder has, by name."""
+    default = ModelConfig()
+    asked = {name: options.get(name, getattr(default, name)) for name in ARCHITECTURE}
+    return {
+        name: value
+        for name, value in asked.items()
+        if value not in (getattr(default, name), getattr(its, name))
+    }
