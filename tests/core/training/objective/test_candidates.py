@@ -28,7 +28,7 @@ def table(simulated):
 @pytest.fixture(scope="module")
 def model(table):
     config = ModelConfig(embedding_dim=16, attention_heads=2, attention_layers=1, max_bp=40)
-    settings = Settings(config, fine_tuning=RegressionConfig(asv_dropout=0.0))
+    settings = Settings(config, DATA, fine_tuning=RegressionConfig(asv_dropout=0.0))
     spec = ModelSpec.of(
         REGRESSOR, settings, Reads(1, 1, 40, 40), NumericTarget("age"), n_vectors=30
     )
