@@ -1,0 +1,99 @@
+"""Predicting a metadata column of samples."""
+
+import pandas as pd
+
+from q2_aam.core.data.sample_table import SampleTable
+from q2_aam.core.data.sequences import Sequences
+from q2_aam.core.data.target import PREDICTION
+from q2_aam.core.explain.prediction_input import prediction_input
+from q2_aam.core.explain.questions import check_quantiles
+from q2_aam.core.model import inference
+from q2_aam.core.model.specification import CLASSIFIER, REGRESSOR
+from q2_aam.core.model.trained_model import TrainedModel, check_kind
+from q2_aam.core.options import quantile_levels
+
+
+def predict_regression(
+    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
+) -> pd.Series:
+    """Predict a numeric column for samples.
+
+    Parameters
+    ----------
+    table : biom.Table
+        Counts of ASVs in samples. The ASVs may be new to the model.
+    model : TrainedModel
+        Of kind SequenceRegressor.
+    sequences : mapping or path, optional
+        As in training.
+    device : {'auto', 'cpu', 'cuda', 'mps'}
+
+    Returns
+    -------
+    pandas.Series
+        Predictions by sample id, in the units of the column; named 'prediction'. Samples without
+        reads are left out, with a warning.
+    """
+    check_kind(model, REGRESSOR, "predict-classification")
+    samples, module = prediction_input(model, table, sequences, device)
+    learnt = inference.predict(module, samples, model.spec.data).numpy()[:, 0]
+    values = model.spec.target.to_units(learnt)
+    return pd.Series(values, index=_ids(samples), name=PREDICTION)
+
+
+def predict_quantiles(
+    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
+) -> pd.DataFrame:
+    """Predict quantiles of a numeric column for samples.
+
+    The arguments are those of `predict_regression`, with a model that was trained with
+    ``loss_type='quantile'``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A column for each quantile, such as 'quantile-0.05', in increasing order and in the units
+        of the column. 'quantile-0.5' is the prediction of `predict_regression`. A row for each
+        sample.
+
+    Raises
+    ------
+    ValueError
+        If the model has learnt no quantiles.
+    """
+    check_kind(model, REGRESSOR, "predict-classification")
+    spec = model.spec
+    check_quantiles(spec)
+    samples, module = prediction_input(model, table, sequences, device)
+    learnt = inference.predict_quantiles(module, samples, spec.data).numpy()
+    values, columns = spec.target.to_units(learnt), quantile_levels.names(spec.quantiles)
+    return pd.DataFrame(values, index=_ids(samples), columns=columns)
+
+
+def predict_classification(
+    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
+) -> tuple[pd.Series, pd.DataFrame]:
+    """Predict a categorical column for samples.
+
+    The arguments are those of `predict_regression`, with a model of kind SequenceClassifier.
+
+    Returns
+    -------
+    predictions : pandas.Series
+        The most probable class by sample id; named 'prediction'.
+    probabilities : pandas.DataFrame
+        A column for each class. Rows sum to one.
+    """
+    check_kind(model, CLASSIFIER, "predict-regression")
+    samples, module = prediction_input(model, table, sequences, device)
+    classes = list(model.spec.target.classes)
+    likely = inference.predict(module, samples, model.spec.data).double()
+    likely /= likely.sum(dim=1, keepdim=True)
+    probabilities = pd.DataFrame(likely.numpy(), index=_ids(samples), columns=classes)
+    best = probabilities.to_numpy().argmax(axis=1)
+    predictions = pd.Series([classes[i] for i in best], index=_ids(samples), name=PREDICTION)
+    return predictions, probabilities
+
+
+def _ids(samples: SampleTable) -> pd.Index:
+    return pd.Index(samples.sample_ids, name="sample-id")
