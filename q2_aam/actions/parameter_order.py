@@ -8,6 +8,12 @@ the same order.
 from collections.abc import Sequence
 from inspect import Parameter
 
+OF_THE_STUDY = (
+    "split", "test_value", "test_fraction", "folds", "n_folds", "groups", "untrainable_folds",
+    "missing_samples",
+)  # fmt: skip
+"""What an action is told of the study, in this order, after its data and before its options."""
+
 GROUPS = {
     "what most studies choose": (
         "rarefy_depth", "max_bp", "epochs", "freeze_base", "from_scratch",
@@ -44,6 +50,8 @@ GROUPS = {
     ),
 }  # fmt: skip
 
+_LAST = len(OF_THE_STUDY)
+_OWN_RANKS = {name: i - _LAST for i, name in enumerate(OF_THE_STUDY)}
 _RANKS = {name: i for i, name in enumerate(n for group in GROUPS.values() for n in group)}
 
 
@@ -53,11 +61,13 @@ def in_order(own: Sequence[Parameter], options: Sequence[Parameter]) -> list[Par
     Parameters
     ----------
     own : sequence of inspect.Parameter
-        What the action itself names: first, unless a group names it too.
+        What the action itself names: first, unless a group names it too. What is told of the
+        study is last of these.
     options : sequence of inspect.Parameter
         The options of a run, each with a default: group by group. One that no group names is
         last.
     """
-    ranks = {p.name: _RANKS.get(p.name, -1) for p in own}
+    first = {p.name: _OWN_RANKS.get(p.name, -_LAST - 1) for p in own}
+    ranks = {name: _RANKS.get(name, rank) for name, rank in first.items()}
     ranks |= {p.name: _RANKS.get(p.name, len(_RANKS)) for p in options}
     return sorted([*own, *options], key=lambda p: ranks[p.name])

@@ -10,6 +10,7 @@ from dataclasses import make_dataclass
 from decorator import FunctionMaker
 from qiime2.plugin import Bool, Choices, Float, Int, Range, Str
 
+from q2_aam.actions.given import Given, parameters_given
 from q2_aam.actions.parameter_order import in_order
 from q2_aam.actions.reports import reports_as_one
 from q2_aam.core.options.config import (
@@ -134,8 +135,10 @@ def takes_options(configs):
 def pipeline_takes_options(configs):
     """Give a pipeline a parameter for each option of these configuration classes.
 
-    As `takes_options`, without annotations, which pipelines must not have. QIIME 2 takes the
-    context out of a pipeline's signature, which works only with one that was written as such.
+    As `takes_options`, without annotations, which pipelines must not have. The pipeline is written
+    with ``given``, which is spelt out too: it is made of what all pipelines are given. QIIME 2
+    takes the context out of a pipeline's signature, which works only with one that was written as
+    such.
     """
     options = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=info.default)
@@ -144,12 +147,14 @@ def pipeline_takes_options(configs):
     ]
 
     def decorate(pipeline):
-        parameters = in_order(_own_parameters(pipeline), options)
-        names = [p.name for p in parameters]
+        given, (context, _, *own) = parameters_given(), _own_parameters(pipeline)
+        parameters = in_order([context, *given, *own], options)
+        put_together = _as_keywords(p.name for p in given)
+        others = _as_keywords(p.name for p in [context, *own, *options])
         spelt_out = FunctionMaker.create(
-            f"{pipeline.__name__}({', '.join(names)})",
-            f"return _pipeline_({', '.join(f'{name}={name}' for name in names)})",
-            {"_pipeline_": reports_as_one(pipeline)},
+            f"{pipeline.__name__}({', '.join(p.name for p in parameters)})",
+            f"return _pipeline_({others}, given=_Given_({put_together}))",
+            {"_pipeline_": reports_as_one(pipeline), "_Given_": Given},
             defaults=tuple(p.default for p in parameters if p.default is not p.empty),
             doc=pipeline.__doc__,
             module=pipeline.__module__,
@@ -162,6 +167,10 @@ def pipeline_takes_options(configs):
         return spelt_out
 
     return decorate
+
+
+def _as_keywords(names) -> str:
+    return ", ".join(f"{name}={name}" for name in names)
 
 
 def _own_parameters(action) -> list[inspect.Parameter]:

@@ -14,7 +14,6 @@ from qiime2.plugin import (
     Visualization,
 )
 
-from q2_aam.actions import pipelines
 from q2_aam.actions.parameters import (
     CLASSIFICATION_PIPELINE,
     MISSING_SAMPLES,
@@ -23,6 +22,7 @@ from q2_aam.actions.parameters import (
     pipeline_help,
     pipeline_types,
 )
+from q2_aam.actions.pipelines import studies
 from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
@@ -178,7 +178,7 @@ def _register_hold_out(plugin, target):
         **_pictures("How the encoder and the model were trained."),
     }
     plugin.pipelines.register_function(
-        function=pipelines.regress_samples if is_number else pipelines.classify_samples,
+        function=studies.regress_samples if is_number else studies.classify_samples,
         input_descriptions={
             **INPUT_HELP,
             "encoder": "Start from this model, usually made by pretrain. It must not have been "
@@ -207,9 +207,9 @@ def _register_cross_validation(plugin, target):
         **_pictures("How the models of the folds were trained."),
     }
     plugin.pipelines.register_function(
-        function=pipelines.cross_validate_regression
+        function=studies.cross_validate_regression
         if is_number
-        else pipelines.cross_validate_classification,
+        else studies.cross_validate_classification,
         input_descriptions={
             **INPUT_HELP,
             "encoder": "Start every fold from this model. It must not have been trained on these "

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from q2_aam.actions.fold_checks import tell_of_many, tell_of_time, trainable_folds
+from q2_aam.actions.pipelines.fold_checks import tell_of_many, tell_of_time, trainable_folds
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.model.specification import CLASSIFIER, REGRESSOR
 from q2_aam.core.training.preparation.feasibility import check_parts

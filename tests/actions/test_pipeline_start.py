@@ -8,7 +8,7 @@ import qiime2
 from pipeline_recorder import Recorder
 from qiime2.plugins import aam
 
-from q2_aam.actions import pipelines
+from q2_aam.actions.pipelines import studies
 from q2_aam.core.artifact import storage
 from q2_aam.core.artifact.shipped import encoder
 from q2_aam.core.data import nucleotides
@@ -43,7 +43,7 @@ def age():
 
 def test_a_pipeline_hands_the_encoder_that_ships_to_training(table, age):
     ctx = Recorder()
-    outputs = pipelines.regress_samples(ctx, table, age)
+    outputs = studies.regress_samples(ctx, table, age)
     assert len(ctx.named("shipped_encoder")) == 1
     (training,) = ctx.named("train_regressor")
     assert training["encoder"].action == "shipped_encoder"
@@ -53,7 +53,7 @@ def test_a_pipeline_hands_the_encoder_that_ships_to_training(table, age):
 
 def test_all_folds_start_from_one_encoder_and_draw_as_many_reads(table, age):
     ctx = Recorder()
-    pipelines.cross_validate_regression(ctx, table, age, n_folds=3)
+    studies.cross_validate_regression(ctx, table, age, n_folds=3)
     assert len(ctx.named("shipped_encoder")) == 1
     training = ctx.named("train_regressor")
     assert len({id(each["encoder"]) for each in training}) == 1
@@ -65,13 +65,13 @@ def test_all_folds_start_from_one_encoder_and_draw_as_many_reads(table, age):
 
 def test_the_encoder_that_ships_learns_where_that_is_asked_for(table, age):
     ctx = Recorder()
-    pipelines.regress_samples(ctx, table, age, freeze_base=False)
+    studies.regress_samples(ctx, table, age, freeze_base=False)
     assert ctx.named("train_regressor")[0]["freeze_base"] is False
 
 
 def test_other_reads_start_from_scratch_with_one_warning(age, caplog):
     ctx = Recorder()
-    pipelines.cross_validate_regression(ctx, table_of(turned), age, n_folds=3)
+    studies.cross_validate_regression(ctx, table_of(turned), age, n_folds=3)
     assert not ctx.named("shipped_encoder")
     assert all(each["from_scratch"] for each in ctx.named("train_regressor"))
     assert all(each["encoder"] is None for each in ctx.named("train_regressor"))
@@ -81,7 +81,7 @@ def test_other_reads_start_from_scratch_with_one_warning(age, caplog):
 
 def test_from_scratch_takes_no_encoder(table, age):
     ctx = Recorder()
-    outputs = pipelines.regress_samples(ctx, table, age, from_scratch=True)
+    outputs = studies.regress_samples(ctx, table, age, from_scratch=True)
     assert not ctx.named("shipped_encoder")
     assert ctx.named("train_regressor")[0]["encoder"] is None
     assert outputs[2].action == "extract_encoder"
@@ -91,14 +91,14 @@ def test_from_scratch_takes_no_encoder(table, age):
 def test_from_scratch_contradicts_what_is_given(given, table, age):
     ctx = Recorder()
     with pytest.raises(ValueError, match=f"from random weights, so leave the {given} out"):
-        pipelines.regress_samples(ctx, table, age, from_scratch=True, **{given: object()})
+        studies.regress_samples(ctx, table, age, from_scratch=True, **{given: object()})
     assert not ctx.calls
 
 
 def test_freezing_needs_an_encoder_for_such_reads(age):
     ctx = Recorder()
     with pytest.raises(ValueError, match=r"freeze_base keeps an encoder .* pre-train one"):
-        pipelines.regress_samples(ctx, table_of(turned), age, freeze_base=True)
+        studies.regress_samples(ctx, table_of(turned), age, freeze_base=True)
     assert not ctx.calls
 
 

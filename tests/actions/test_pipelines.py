@@ -22,7 +22,7 @@ from qiime2.plugins import aam
 from sklearn.metrics import accuracy_score, r2_score
 
 from benchmarks import accuracy
-from q2_aam.actions import jobs, pipelines
+from q2_aam.actions.pipelines import jobs, studies
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.data import progress
@@ -80,7 +80,7 @@ def test_nothing_is_waited_for(name, table, phylogeny, simulated):
     column, options, n_models = PIPELINES[name]
     metadata = qiime2.Metadata(simulated.metadata).get_column(column)
     ctx = Recorder()
-    outputs = getattr(pipelines, name)(ctx, table, metadata, phylogeny=phylogeny, **options)
+    outputs = getattr(studies, name)(ctx, table, metadata, phylogeny=phylogeny, **options)
     assert len(outputs) == len(getattr(aam.pipelines, name).signature.outputs)
     assert len(ctx.named("pretrain")) == n_models
     assert len({id(output) for output in outputs}) == len(outputs)
@@ -91,7 +91,7 @@ def test_held_out_samples_are_seen_by_nothing_that_trains(name, table, phylogeny
     column, options, _ = PIPELINES[name]
     metadata = qiime2.Metadata(simulated.metadata).get_column(column)
     ctx = Recorder()
-    getattr(pipelines, name)(ctx, table, metadata, phylogeny=phylogeny, **options)
+    getattr(studies, name)(ctx, table, metadata, phylogeny=phylogeny, **options)
     training = ctx.named("train_regressor") + ctx.named("train_classifier")
     tests = ctx.named("predict_regression") + ctx.named("predict_classification")
     predicted = []
@@ -110,7 +110,7 @@ def test_held_out_samples_are_seen_by_nothing_that_trains(name, table, phylogeny
 def test_options_reach_the_actions(table, phylogeny, simulated):
     age, _, _ = columns(simulated)
     ctx = Recorder()
-    pipelines.regress_samples(
+    studies.regress_samples(
         ctx, table, age, phylogeny=phylogeny, pretrain_epochs=7, pretrain_lr=0.01, epochs=3,
         dropout=0.3, loss_type="mae", random_seed=5, **SHALLOW,
     )  # fmt: skip
@@ -126,7 +126,7 @@ def test_given_encoder_is_used_and_returned(table, phylogeny, simulated):
     age, _, _ = columns(simulated)
     encoder = Promise("import", {})
     ctx = Recorder()
-    outputs = pipelines.regress_samples(
+    outputs = studies.regress_samples(
         ctx, table, age, encoder=encoder, phylogeny=phylogeny, **SHALLOW
     )
     assert not ctx.named("pretrain")
@@ -140,7 +140,7 @@ def test_encoder_is_taken_out_of_other_models(table, simulated):
     model = Promise("import", {})
     model.type = qiime2.sdk.util.parse_type("AAMModel[SequenceRegressor]")
     ctx = Recorder()
-    outputs = pipelines.regress_samples(ctx, table, age, encoder=model, **SHALLOW)
+    outputs = studies.regress_samples(ctx, table, age, encoder=model, **SHALLOW)
     assert outputs[2].action == "extract_encoder"
     assert outputs[2].inputs["model"] is model
 
@@ -148,7 +148,7 @@ def test_encoder_is_taken_out_of_other_models(table, simulated):
 def test_folds_of_a_column(table, simulated):
     age, site, _ = columns(simulated)
     ctx = Recorder()
-    pipelines.cross_validate_regression(ctx, table, age, folds=site, **SHALLOW)
+    studies.cross_validate_regression(ctx, table, age, folds=site, **SHALLOW)
     of_sites = simulated.metadata.groupby("site").groups
     tested = [kept(call["table"].inputs) for call in ctx.named("predict_regression")]
     assert tested == [set(of_sites[name]) for name in sorted(of_sites)]
@@ -170,7 +170,7 @@ def test_groups_stay_whole_and_reach_what_trains(name, table, phylogeny, simulat
     target, options, _ = PIPELINES[name]
     (column, person), ctx = persons, Recorder()
     metadata = qiime2.Metadata(simulated.metadata).get_column(target)
-    getattr(pipelines, name)(ctx, table, metadata, phylogeny=phylogeny, groups=column, **options)
+    getattr(studies, name)(ctx, table, metadata, phylogeny=phylogeny, groups=column, **options)
     training = ctx.named("train_regressor") + ctx.named("train_classifier")
     tests = ctx.named("predict_regression") + ctx.named("predict_classification")
     for pretraining, made, test in zip(ctx.named("pretrain"), training, tests, strict=True):
@@ -184,7 +184,7 @@ def test_one_group_can_be_left_out_at_a_time(table, simulated):
     age, _, _ = columns(simulated)
     each = pd.Series(simulated.metadata.index, simulated.metadata.index, name="sample")
     ctx, each = Recorder(), qiime2.CategoricalMetadataColumn(each)
-    pipelines.cross_validate_regression(ctx, table, age, folds=each, groups=each, **SHALLOW)
+    studies.cross_validate_regression(ctx, table, age, folds=each, groups=each, **SHALLOW)
     assert [len(kept(call["table"].inputs)) for call in ctx.named("predict_regression")] == [
         1
     ] * 48
@@ -203,7 +203,7 @@ def test_folds_whose_classes_nothing_teaches_are_refused(table, simulated):
     _, site, _ = columns(simulated)
     ctx = Recorder()
     with pytest.raises(ValueError, match=r"3 of 3 folds .*'gut'.*None of the .* is of a class"):
-        pipelines.cross_validate_classification(ctx, table, site, folds=site, **SHALLOW)
+        studies.cross_validate_classification(ctx, table, site, folds=site, **SHALLOW)
     assert not ctx.calls
 
 
@@ -211,9 +211,9 @@ def test_folds_that_cannot_be_trained_are_listed_before_anything_runs(table, sim
     metadata, ctx = confounded(simulated), Recorder()
     site, study = metadata.get_column("site"), metadata.get_column("study")
     with pytest.raises(ValueError, match=r"1 of 3 folds .*Fold 'B': .*only one class \('gut'\)"):
-        pipelines.cross_validate_classification(ctx, table, site, folds=study, **SHALLOW)
+        studies.cross_validate_classification(ctx, table, site, folds=study, **SHALLOW)
     assert not ctx.calls
-    pipelines.cross_validate_classification(
+    studies.cross_validate_classification(
         ctx, table, site, folds=study, untrainable_folds="ignore", **SHALLOW
     )
     tested = [kept(call["table"].inputs) for call in ctx.named("predict_classification")]
@@ -227,7 +227,7 @@ def test_a_split_that_cannot_be_trained_is_refused_before_anything_runs(table, s
     metadata, ctx = confounded(simulated), Recorder()
     site, study = metadata.get_column("site"), metadata.get_column("study")
     with pytest.raises(ValueError, match="only one class"):
-        pipelines.classify_samples(ctx, table, site, split=study, test_value="B", **SHALLOW)
+        studies.classify_samples(ctx, table, site, split=study, test_value="B", **SHALLOW)
     assert not ctx.calls
 
 
@@ -248,7 +248,7 @@ def test_regress_samples_refuses_before_anything_runs(given, said, table, simula
     age, _, _ = columns(simulated)
     ctx = Recorder()
     with pytest.raises(ValueError, match=said):
-        pipelines.regress_samples(ctx, table, age, **given)
+        studies.regress_samples(ctx, table, age, **given)
     assert not ctx.calls
 
 
@@ -256,7 +256,7 @@ def test_pretraining_options_are_checked_before_anything_runs(table, phylogeny, 
     age, _, _ = columns(simulated)
     ctx = Recorder()
     with pytest.raises(ValueError, match="penalty and nuc_penalty are both 0"):
-        pipelines.regress_samples(
+        studies.regress_samples(
             ctx, table, age, phylogeny=phylogeny, pretrain_penalty=0.0, pretrain_nuc_penalty=0.0
         )
     assert not ctx.calls
@@ -274,9 +274,7 @@ def test_columns_that_divide_groups_are_refused(name, table, simulated, persons)
     pipeline = "regress_samples" if name == "split" else "cross_validate_regression"
     ctx = Recorder()
     with pytest.raises(ValueError, match=r"groups of metadata column 'person' are divided"):
-        getattr(pipelines, pipeline)(
-            ctx, table, age, groups=persons[0], **{name: split}, **SHALLOW
-        )
+        getattr(studies, pipeline)(ctx, table, age, groups=persons[0], **{name: split}, **SHALLOW)
     assert not ctx.calls
 
 
@@ -288,8 +286,8 @@ def test_samples_without_values(missing, table, simulated):
     age, split = metadata.get_column("age"), metadata.get_column("split")
     ctx = Recorder()
     with pytest.raises(ValueError, match=rf"2 of the table's 48 samples.*column '{missing}'"):
-        pipelines.regress_samples(ctx, table, age, split=split)
-    pipelines.regress_samples(ctx, table, age, split=split, missing_samples="ignore", **SHALLOW)
+        studies.regress_samples(ctx, table, age, split=split)
+    studies.regress_samples(ctx, table, age, split=split, missing_samples="ignore", **SHALLOW)
     used = set().union(*(kept(call) for call in ctx.named("filter_samples")))
     assert used == set(frame.index[2:])
 
@@ -298,7 +296,10 @@ def test_numbers_among_words_for_missing_values_are_used(table, simulated):
     values = simulated.metadata["age"].astype(str)
     values.iloc[:3] = "not collected"
     age = qiime2.CategoricalMetadataColumn(values)
-    for pipeline in (pipelines.regress_samples, pipelines.cross_validate_regression):
+    for pipeline in (
+        studies.regress_samples,
+        studies.cross_validate_regression,
+    ):
         ctx = Recorder()
         pipeline(ctx, table, age, missing_samples="ignore", **SHALLOW)
         used = set().union(*(kept(call) for call in ctx.named("filter_samples")))
@@ -338,7 +339,7 @@ def test_classes_that_results_cannot_hold_are_refused_at_the_start(
 ):
     column, ctx = relabelled(simulated, label), Recorder()
     with pytest.raises(ValueError, match=said):
-        getattr(pipelines, name)(ctx, table, column, phylogeny=phylogeny, **SHALLOW)
+        getattr(studies, name)(ctx, table, column, phylogeny=phylogeny, **SHALLOW)
     assert not ctx.calls
 
 
@@ -384,11 +385,11 @@ def test_what_only_a_later_step_would_refuse_is_refused_at_the_start(change, sai
     table, ctx = changed(simulated, change), Recorder()
     call = (ctx, table, qiime2.NumericMetadataColumn(numbers))
     if said is None:  # shallow samples are predicted, but not learnt from
-        pipelines.cross_validate_regression(*call, folds=folds, **SHALLOW)
+        studies.cross_validate_regression(*call, folds=folds, **SHALLOW)
         assert len(ctx.named("predict_regression")) == 3
         return
     with pytest.raises(ValueError, match=said):
-        pipelines.cross_validate_regression(*call, folds=folds, **SHALLOW)
+        studies.cross_validate_regression(*call, folds=folds, **SHALLOW)
     assert not ctx.calls
 
 
@@ -397,7 +398,7 @@ def test_sample_ids_that_break_results_are_refused_at_the_start(simulated):
     names = {name: "a\tb"}
     column, ctx = relabelled(simulated, lambda i: "xy"[i % 2], names), Recorder()
     with pytest.raises(ValueError, match=r"1 sample ids have a control character .*'a\\tb'"):
-        pipelines.classify_samples(
+        studies.classify_samples(
             ctx, changed(simulated, lambda *_: None, names), column, **SHALLOW
         )
     assert not ctx.calls
@@ -411,7 +412,7 @@ def test_folds_that_cannot_be_left_out_are_named_together(table, simulated):
     ctx = Recorder()
     said = r"1 of 3 folds cannot be predicted.*Fold 'fold0': .*'age' has the same value"
     with pytest.raises(ValueError, match=said):
-        pipelines.cross_validate_regression(
+        studies.cross_validate_regression(
             ctx, table, qiime2.NumericMetadataColumn(numbers), folds=folds, **SHALLOW
         )
     assert not ctx.calls
@@ -433,14 +434,14 @@ def test_a_phylogeny_that_lacks_a_feature_of_one_fold_is_refused_at_the_start(si
     age, ctx = column.get_column("age"), Recorder()
     given = {"phylogeny": phylogeny, **SHALLOW}
     # Held out, the feature is not needed; in training, it is.
-    pipelines.regress_samples(ctx, table, age, split=split, **given)
+    studies.regress_samples(ctx, table, age, split=split, **given)
     assert kept(ctx.named("predict_regression")[0]["table"].inputs) == {ids[0], ids[7]}
     # Nor is it where nothing is learnt of the phylogeny.
     frozen = given | {"encoder": Promise("import", {}), "freeze_base": True}
-    pipelines.cross_validate_regression(Recorder(), table, age, n_folds=2, **frozen)
+    studies.cross_validate_regression(Recorder(), table, age, n_folds=2, **frozen)
     folds, ctx = relabelled(simulated, lambda i: f"fold{i % 2}"), Recorder()
     with pytest.raises(ValueError, match=r"1 of 2 folds .*Fold 'fold1': .*tips of the"):
-        pipelines.cross_validate_regression(ctx, table, age, folds=folds, **given)
+        studies.cross_validate_regression(ctx, table, age, folds=folds, **given)
     assert not ctx.calls
 
 
@@ -449,7 +450,7 @@ def test_held_out_classes_that_nothing_teaches_are_refused_at_the_start(table, s
     split = relabelled(simulated, lambda i: "test" if i < 4 else "train")
     ctx = Recorder()
     with pytest.raises(ValueError, match=r"None of the 4 held-out .* are 'new'; training has 'a'"):
-        pipelines.classify_samples(ctx, table, column, split=split, **SHALLOW)
+        studies.classify_samples(ctx, table, column, split=split, **SHALLOW)
     assert not ctx.calls
 
 
@@ -565,7 +566,7 @@ def test_pipelines_name_their_steps(table, phylogeny, simulated, caplog):
     age, _, _ = columns(simulated)
     caplog.set_level("INFO")
     options = {"phylogeny": phylogeny, "test_fraction": 0.25, "rarefy_depth": 100}
-    pipelines.regress_samples(Recorder(), table, age, **options)
+    studies.regress_samples(Recorder(), table, age, **options)
     assert [text for text in caplog.messages if "samples" in text or "raining" in text] == [
         "Only 48 samples: below 50, scores vary much from one split to the next; cross-validate "
         "before trusting them.",
@@ -709,7 +710,7 @@ def test_scores_survive_with_odd_groups():
 
 def test_source_of_pipelines_is_theirs():
     source = aam.pipelines.cross_validate_regression.source
-    assert "def cross_validate_regression(\n    ctx,\n    table" in source
+    assert "def cross_validate_regression(\n    ctx,\n    given" in source
     assert "return predictions, scores, evaluation" in source
 
 

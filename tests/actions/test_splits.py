@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from q2_aam.actions import splits
+from q2_aam.actions.pipelines import splits
 
 CLASSES = st.lists(st.sampled_from("abcd"), min_size=2, max_size=80)
 

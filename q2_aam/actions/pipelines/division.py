@@ -5,10 +5,10 @@ import logging
 import numpy as np
 import pandas as pd
 
-from q2_aam.actions import splits
-from q2_aam.actions.fold_checks import trainable_folds
-from q2_aam.actions.jobs import Job
-from q2_aam.actions.start import CheckedInput, check_at_start
+from q2_aam.actions.pipelines import splits
+from q2_aam.actions.pipelines.fold_checks import trainable_folds
+from q2_aam.actions.pipelines.jobs import Job
+from q2_aam.actions.pipelines.start import CheckedInput, check_at_start
 from q2_aam.actions.views import classes_of, groups_of
 from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
@@ -19,18 +19,16 @@ from q2_aam.types.predictions import check_class_names
 log = logging.getLogger(__name__)
 
 
-def hold_out(
-    job: Job, split, test_value: str, test_fraction: float, missing_samples: str
-) -> pd.Series:
+def hold_out(job: Job, split, test_value: str, test_fraction: float) -> pd.Series:
     """Say of each sample with a value whether it trains or tests.
 
     Held out are the samples with a value in a column, or a share drawn at random.
     """
-    values, groups = _values(job, missing_samples)
+    values, groups = _values(job)
     if split is None:
         parts = splits.draw_test(values, test_fraction, job.seed, job.kind.classes, groups)
     else:
-        column = with_values(list(values.index), split.to_series(), missing_samples)
+        column = with_values(list(values.index), split.to_series(), job.given.missing_samples)
         parts = splits.named_test(column, test_value)
         if groups is not None:
             splits.check_groups_are_whole(parts, groups)
@@ -43,15 +41,13 @@ def hold_out(
     return parts
 
 
-def folds_of(
-    job: Job, folds, n_folds: int, missing_samples: str, untrainable: str
-) -> tuple[pd.Series, list[str]]:
+def folds_of(job: Job, folds, n_folds: int, untrainable: str) -> tuple[pd.Series, list[str]]:
     """Say of each sample with a value which fold it is in, and list the folds to predict."""
-    values, groups = _values(job, missing_samples)
+    values, groups = _values(job)
     if folds is None:
         parts = splits.draw_folds(values, n_folds, job.seed, job.kind.classes, groups)
     else:
-        column = with_values(list(values.index), folds.to_series(), missing_samples)
+        column = with_values(list(values.index), folds.to_series(), job.given.missing_samples)
         parts = splits.named_folds(column)
         if groups is not None:
             splits.check_groups_are_whole(parts, groups)
@@ -64,21 +60,21 @@ def folds_of(
     return parts.rename_axis("sample-id"), names
 
 
-def _values(job: Job, missing_samples: str) -> tuple[pd.Series, pd.Series | None]:
+def _values(job: Job) -> tuple[pd.Series, pd.Series | None]:
     """Return the target of each sample that has one, and reads, and a group if there are any."""
-    table = job.counts
+    table, missing_samples = job.counts, job.given.missing_samples
     has_reads = np.asarray(table.sum("sample")) != 0
     if not has_reads.all():
         log.warning("%d samples without reads are left out.", int((~has_reads).sum()))
     sample_ids = list(table.ids()[has_reads])
     if job.kind.classes:
-        column = classes_of(job.metadata)
+        column = classes_of(job.given.metadata)
         values = with_values(sample_ids, column, missing_samples).astype(str)
         check_class_names(values.name, values)
     else:
-        column = job.metadata.to_series()
+        column = job.given.metadata.to_series()
         values = check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
-    ids, groups = with_groups(values.index, groups_of(job.groups), missing_samples)
+    ids, groups = with_groups(values.index, groups_of(job.given.groups), missing_samples)
     return values[ids], groups
 
 
@@ -98,8 +94,8 @@ def _problems(job: Job, values, groups, parts: pd.Series, held_out: list[str]) -
     """Say why parts cannot be held out, by their names: what a late action would refuse."""
     learns_tree = job.training["penalty"] > 0 and not job.training["freeze_base"]
     drops = job.training["missing_features"] == "drop"  # even where nothing is learnt of it
-    tree = job.phylogeny if job.pretrains or learns_tree or drops else None
-    given = CheckedInput(job.counts, values, groups, tree, job.sequences)
+    tree = job.given.phylogeny if job.pretrains or learns_tree or drops else None
+    given = CheckedInput(job.counts, values, groups, tree, job.given.sequences)
     found = check_at_start(given, job.kind.model, job.settings, parts, held_out)
     problems = dict(found.problems)
     if job.kind.classes:

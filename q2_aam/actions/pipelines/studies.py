@@ -7,36 +7,30 @@ result: it is only handed on, and all folds of a cross-validation are under way 
 
 import qiime2
 
-from q2_aam.actions import division, splits
-from q2_aam.actions.jobs import CLASSIFIER, REGRESSOR, Job
 from q2_aam.actions.parameters import (
     CLASSIFICATION_PIPELINE,
     REGRESSION_PIPELINE,
     pipeline_takes_options,
 )
+from q2_aam.actions.pipelines import division, splits
+from q2_aam.actions.pipelines.jobs import CLASSIFIER, REGRESSOR, Job
 
 
 @pipeline_takes_options(REGRESSION_PIPELINE)
 def regress_samples(
     ctx,
-    table,
-    metadata,
-    encoder=None,
-    phylogeny=None,
-    sequences=None,
+    given,
     split=None,
     test_value="test",
     test_fraction=0.2,
-    groups=None,
-    missing_samples="error",
     **options,
 ):
     """Split the samples, train a regressor on some and test it on the others."""
-    job = Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options, groups)
-    parts = division.hold_out(job, split, test_value, test_fraction, missing_samples)
+    job = Job(ctx, REGRESSOR, given, options)
+    parts = division.hold_out(job, split, test_value, test_fraction)
     made = job.train_and_test(parts, splits.TEST)
     model, (predictions,) = made.model, made.predictions
-    evaluation = job.call("evaluate_regression", predictions, metadata, random_seed=job.seed)
+    evaluation = job.call("evaluate_regression", predictions, given.metadata, random_seed=job.seed)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
     return *start, model, predictions, evaluation, summary
@@ -45,21 +39,15 @@ def regress_samples(
 @pipeline_takes_options(CLASSIFICATION_PIPELINE)
 def classify_samples(
     ctx,
-    table,
-    metadata,
-    encoder=None,
-    phylogeny=None,
-    sequences=None,
+    given,
     split=None,
     test_value="test",
     test_fraction=0.2,
-    groups=None,
-    missing_samples="error",
     **options,
 ):
     """Split the samples, train a classifier on some and test it on the others."""
-    job = Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options, groups)
-    parts = division.hold_out(job, split, test_value, test_fraction, missing_samples)
+    job = Job(ctx, CLASSIFIER, given, options)
+    parts = division.hold_out(job, split, test_value, test_fraction)
     made = job.train_and_test(parts, splits.TEST)
     evaluation = _show_classes(job, *made.predictions)
     summary = job.call("summarize_training", made.models)
@@ -70,27 +58,21 @@ def classify_samples(
 @pipeline_takes_options(REGRESSION_PIPELINE)
 def cross_validate_regression(
     ctx,
-    table,
-    metadata,
-    encoder=None,
-    phylogeny=None,
-    sequences=None,
+    given,
     folds=None,
     n_folds=5,
-    groups=None,
     untrainable_folds="error",
-    missing_samples="error",
     **options,
 ):
     """Predict each fold of the samples with a regressor trained on the other folds."""
-    job = Job(ctx, REGRESSOR, table, metadata, encoder, phylogeny, sequences, options, groups)
-    parts, names = division.folds_of(job, folds, n_folds, missing_samples, untrainable_folds)
+    job = Job(ctx, REGRESSOR, given, options)
+    parts, names = division.folds_of(job, folds, n_folds, untrainable_folds)
     made = job.train_and_test_each(parts, names)
     predictions = job.call("merge_predictions", [each.predictions[0] for each in made])
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed}
-    scores = job.call("score_regression", predictions, metadata, **scored)
-    evaluation = job.call("evaluate_regression", predictions, metadata, **scored)
+    scores = job.call("score_regression", predictions, given.metadata, **scored)
+    evaluation = job.call("evaluate_regression", predictions, given.metadata, **scored)
     summary = job.call("summarize_training", [each.model for each in made])
     return predictions, scores, evaluation, summary
 
@@ -98,28 +80,22 @@ def cross_validate_regression(
 @pipeline_takes_options(CLASSIFICATION_PIPELINE)
 def cross_validate_classification(
     ctx,
-    table,
-    metadata,
-    encoder=None,
-    phylogeny=None,
-    sequences=None,
+    given,
     folds=None,
     n_folds=5,
-    groups=None,
     untrainable_folds="error",
-    missing_samples="error",
     **options,
 ):
     """Predict each fold of the samples with a classifier trained on the other folds."""
-    job = Job(ctx, CLASSIFIER, table, metadata, encoder, phylogeny, sequences, options, groups)
-    parts, names = division.folds_of(job, folds, n_folds, missing_samples, untrainable_folds)
+    job = Job(ctx, CLASSIFIER, given, options)
+    parts, names = division.folds_of(job, folds, n_folds, untrainable_folds)
     made = job.train_and_test_each(parts, names)
     predictions, probabilities = zip(*(each.predictions for each in made), strict=True)
     predictions = job.call("merge_predictions", list(predictions))
     probabilities = job.call("merge_probabilities", list(probabilities))
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed}
-    scores = job.call("score_classification", predictions, probabilities, metadata, **scored)
+    scores = job.call("score_classification", predictions, probabilities, given.metadata, **scored)
     evaluation = _show_classes(job, predictions, probabilities)
     summary = job.call("summarize_training", [each.model for each in made])
     return predictions, probabilities, scores, evaluation, summary
@@ -130,6 +106,6 @@ def _show_classes(job: Job, predictions, probabilities):
         "evaluate_classification",
         predictions,
         probabilities,
-        job.metadata,
+        job.given.metadata,
         random_seed=job.seed,
     )

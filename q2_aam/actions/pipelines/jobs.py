@@ -12,7 +12,7 @@ import pandas as pd
 import qiime2
 from q2_types.feature_data import DNAFASTAFormat
 
-from q2_aam.actions.fold_checks import tell_of_many, tell_of_time
+from q2_aam.actions.given import Given
 from q2_aam.actions.parameters import (
     CLASSIFICATION,
     OF_PRETRAINING,
@@ -20,6 +20,7 @@ from q2_aam.actions.parameters import (
     REGRESSION,
     pipeline_types,
 )
+from q2_aam.actions.pipelines.fold_checks import tell_of_many, tell_of_time
 from q2_aam.core.model import specification
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.options.option import OptionError
@@ -91,11 +92,9 @@ class Job:
     ----------
     ctx : qiime2.sdk.Context
     kind : Kind
-    table, metadata, encoder, phylogeny, sequences
-        As the pipelines take them.
+    given : Given
     options : dict
         All options of the pipeline by name.
-    groups : qiime2.MetadataColumn, optional
 
     Raises
     ------
@@ -103,12 +102,12 @@ class Job:
         If options are impossible; before anything is computed with them.
     """
 
-    def __init__(self, ctx, kind, table, metadata, encoder, phylogeny, sequences, options, groups):
-        self.ctx, self.kind, self.groups = ctx, kind, groups
-        self.table, self.metadata = table, metadata
-        self.encoder, self.phylogeny, self.sequences = encoder, phylogeny, sequences
-        self.pretrains = encoder is None and phylogeny is not None
-        self.nothing_given = encoder is None and phylogeny is None
+    def __init__(self, ctx, kind: Kind, given: Given, options: dict):
+        self.ctx, self.kind, self.given = ctx, kind, given
+        self.encoder = given.encoder
+        nothing = given.encoder is None
+        self.pretrains = nothing and given.phylogeny is not None
+        self.nothing_given = nothing and given.phylogeny is None
         self.training = {name: options[name] for name in pipeline_types(kind.configs)}
         self.pretraining = _pretraining_options(options, self.pretrains)
         self.seed, self.device = options["random_seed"], options["device"]
@@ -144,7 +143,9 @@ class Job:
         from q2_aam.core.explain.training_start import fitting_samples
 
         # The view must live as long as its file is read.
-        sequences = None if self.sequences is None else self.sequences.view(DNAFASTAFormat)
+        sequences = (
+            None if self.given.sequences is None else self.given.sequences.view(DNAFASTAFormat)
+        )
         counts = self.counts.filter(set(sample_ids), inplace=False)
         if fitting_samples(counts, sequences and str(sequences), self.training) is None:
             self._set(from_scratch=True)
@@ -178,7 +179,7 @@ class Job:
     @cached_property
     def counts(self) -> biom.Table:
         """The table, which takes long to read if it is large."""
-        return self.table.view(biom.Table)
+        return self.given.table.view(biom.Table)
 
     def encoder_of(self, made: Made):
         """Return the encoder that training began with, or the one it learnt from scratch."""
@@ -200,25 +201,25 @@ class Job:
             encoder = self.call(
                 "pretrain",
                 training_table,
-                self.phylogeny,
-                self.sequences,
-                groups=self.groups,
+                self.given.phylogeny,
+                self.given.sequences,
+                groups=self.given.groups,
                 **self.pretraining,
             )
         log.info("%sTraining a %s.", where, self.kind.train.removeprefix("train_"))
         model = self.call(
             self.kind.train,
             training_table,
-            self.metadata,
+            self.given.metadata,
             encoder=encoder,
-            phylogeny=self.phylogeny,
-            sequences=self.sequences,
-            groups=self.groups,
+            phylogeny=self.given.phylogeny,
+            sequences=self.given.sequences,
+            groups=self.given.groups,
             **self.training,
         )
         log.info("%sPredicting the samples to test.", where)
         predict = self.ctx.get_action("aam", self.kind.predict)
-        predicted = predict(test_table, model, self.sequences, device=self.device)
+        predicted = predict(test_table, model, self.given.sequences, device=self.device)
         return Made(training_table, test_table, encoder, model, tuple(predicted))
 
     def train_and_test_each(self, parts: pd.Series, names: list[str]) -> list[Made]:
@@ -233,7 +234,7 @@ class Job:
 
     def _only(self, sample_ids: pd.Index):
         ids = qiime2.Metadata(pd.DataFrame(index=sample_ids.rename("sample-id")))
-        return self.call("filter_samples", self.table, metadata=ids, of="feature_table")
+        return self.call("filter_samples", self.given.table, metadata=ids, of="feature_table")
 
 
 def _name_of(parts: pd.Series, held_out: str) -> str:
