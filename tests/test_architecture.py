@@ -50,12 +50,14 @@ TORCH_FREE = (
     "core.data.simulate",
     "core.data.target",
     "core.data.splits.validation_split",
+    "core.model.covariates",
     "core.model.specification",
     "core.model.tensor_shapes",
     "core.artifact.history_file",
     "core.artifact.model_directory",
     "core.artifact.weights_file",
     "core.training.preparation.run_settings",
+    "core.training.preparation.weighting",
     "core.explain.questions",
 )
 

@@ -7,7 +7,7 @@ import skbio
 from q2_types.feature_data import DNAFASTAFormat
 
 from q2_aam.actions.reports import reporting
-from q2_aam.actions.views import groups_of, load_model, path_of, saved
+from q2_aam.actions.views import all_columns_of, groups_of, load_model, path_of, saved
 from q2_aam.core.explain.questions import class_asked_about
 from q2_aam.types.models import AAMModelDirectoryFormat
 
@@ -44,6 +44,7 @@ def importance(
     table: biom.Table,
     model: AAMModelDirectoryFormat,
     sequences: DNAFASTAFormat = None,
+    covariates: qiime2.Metadata = None,
     groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     method: str = "occlusion",
@@ -61,6 +62,7 @@ def importance(
             table,
             load_model(model),
             sequences=path_of(sequences),
+            covariates=all_columns_of(covariates),
             groups=groups_of(groups),
             missing_samples=missing_samples,
             method=method,

@@ -18,6 +18,10 @@ class Given:
     phylogeny: Any = None
     sequences: Any = None
     groups: Any = None
+    covariates: Any = None
+    covariate_columns: Any = None
+    weights: Any = None
+    balance: Any = None
     missing_samples: str = "error"
 
 

@@ -11,12 +11,14 @@ from q2_types.tree import NewickFormat
 from q2_aam.actions.parameters import CLASSIFICATION, PRETRAINING, REGRESSION, takes_options
 from q2_aam.actions.reports import reporting
 from q2_aam.actions.views import (
+    all_columns_of,
     check_options,
     classes_of,
     load_model,
     path_of,
     save_model,
     saved,
+    study_inputs,
     training_inputs,
 )
 from q2_aam.core.artifact.shipped.name import NAME
@@ -63,11 +65,16 @@ def train_regressor(
     sequences: DNAFASTAFormat = None,
     reference_ids: qiime2.Metadata = None,
     groups: qiime2.MetadataColumn = None,
+    covariates: qiime2.Metadata = None,
+    covariate_columns: list = None,  # noqa: RUF013 - QIIME 2 takes no union here
+    weights: qiime2.MetadataColumn = None,
+    balance: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a numeric column."""
     check_options(REGRESSOR, options, encoder, ships=encoder is None and phylogeny is None)
+    study = study_inputs(covariates, covariate_columns, weights, balance)
     with reporting():
         from q2_aam.core import api
 
@@ -77,6 +84,7 @@ def train_regressor(
             phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
             **training_inputs(sequences, encoder, reference_ids, groups),
+            **study,
             **options,
         )
     return save_model(model)
@@ -91,11 +99,16 @@ def train_classifier(
     sequences: DNAFASTAFormat = None,
     reference_ids: qiime2.Metadata = None,
     groups: qiime2.MetadataColumn = None,
+    covariates: qiime2.Metadata = None,
+    covariate_columns: list = None,  # noqa: RUF013 - QIIME 2 takes no union here
+    weights: qiime2.MetadataColumn = None,
+    balance: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     **options: dict,
 ) -> AAMModelDirectoryFormat:
     """Train a model that predicts a categorical column."""
     check_options(CLASSIFIER, options, encoder, ships=encoder is None and phylogeny is None)
+    study = study_inputs(covariates, covariate_columns, weights, balance)
     column = classes_of(metadata)
     check_class_names(column.name, column[column.index.isin(table.ids())].dropna())
     with reporting():
@@ -107,6 +120,7 @@ def train_classifier(
             phylogeny=path_of(phylogeny),
             missing_samples=missing_samples,
             **training_inputs(sequences, encoder, reference_ids, groups),
+            **study,
             **options,
         )
     return save_model(model)
@@ -130,6 +144,7 @@ def predict_regression(
     table: biom.Table,
     regressor: AAMModelDirectoryFormat,
     sequences: DNAFASTAFormat = None,
+    covariates: qiime2.Metadata = None,
     device: str = "auto",
 ) -> pd.Series:
     """Predict a numeric column."""
@@ -137,7 +152,7 @@ def predict_regression(
         from q2_aam.core import api
 
         return api.predict_regression(
-            table, load_model(regressor), sequences=path_of(sequences), device=device
+            table, load_model(regressor), device=device, **_beside(sequences, covariates)
         )
 
 
@@ -145,6 +160,7 @@ def predict_intervals(
     table: biom.Table,
     regressor: AAMModelDirectoryFormat,
     sequences: DNAFASTAFormat = None,
+    covariates: qiime2.Metadata = None,
     device: str = "auto",
 ) -> pd.DataFrame:
     """Predict quantiles of a numeric column."""
@@ -153,7 +169,7 @@ def predict_intervals(
         from q2_aam.core import api
 
         return api.predict_quantiles(
-            table, load_model(regressor), sequences=path_of(sequences), device=device
+            table, load_model(regressor), device=device, **_beside(sequences, covariates)
         )
 
 
@@ -161,6 +177,7 @@ def predict_classification(
     table: biom.Table,
     classifier: AAMModelDirectoryFormat,
     sequences: DNAFASTAFormat = None,
+    covariates: qiime2.Metadata = None,
     device: str = "auto",
 ) -> (pd.Series, pd.DataFrame):
     """Predict a categorical column."""
@@ -170,8 +187,13 @@ def predict_classification(
         model = load_model(classifier)
         _warn_of_class_names(model.spec.target)
         return api.predict_classification(
-            table, model, sequences=path_of(sequences), device=device
+            table, model, device=device, **_beside(sequences, covariates)
         )
+
+
+def _beside(sequences, covariates) -> dict:
+    """Turn what a prediction is given beside table and model into what the core takes."""
+    return {"sequences": path_of(sequences), "covariates": all_columns_of(covariates)}
 
 
 def _warn_of_class_names(target) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from inspect import Parameter
 
 OF_THE_STUDY = (
-    "split", "test_value", "test_fraction", "folds", "n_folds", "groups", "untrainable_folds",
-    "missing_samples",
+    "split", "test_value", "test_fraction", "folds", "n_folds", "groups", "covariates",
+    "covariate_columns", "weights", "balance", "untrainable_folds", "missing_samples",
 )  # fmt: skip
 """What an action is told of the study, in this order, after its data and before its options."""
 
@@ -20,8 +20,8 @@ GROUPS = {
         "random_seed",
     ),
     "the target": (
-        "target_transform", "loss_type", "quantiles", "class_weights", "best_metric",
-        "stored_samples", "ensemble", "asv_dropout",
+        "target_transform", "target_minimum", "target_maximum", "loss_type", "quantiles",
+        "class_weights", "best_metric", "stored_samples", "ensemble", "asv_dropout",
     ),
     "the samples": (
         "test_size", "shallow_samples", "rarefy_each_epoch", "token_limit", "asv_sampling",

@@ -11,6 +11,55 @@ from q2_aam.types.models import AAMModelDirectoryFormat
 RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
 
 
+def study_inputs(covariates, covariate_columns, weights, balance) -> dict:
+    """Turn what training is told of its samples into what the core takes."""
+    return {
+        "covariates": covariates_of(covariates, covariate_columns),
+        "weights": None if weights is None else weights.to_series(),
+        "balance": groups_of(balance),
+    }
+
+
+def covariates_of(
+    metadata: qiime2.Metadata | None, columns: list[str] | None
+) -> pd.DataFrame | None:
+    """Return the columns of metadata that are read beside the table; None if there are none.
+
+    Raises
+    ------
+    ValueError
+        If no columns are named, or the metadata lacks one.
+    """
+    if metadata is None and not columns:
+        return None
+    if metadata is None:
+        raise ValueError(
+            f"covariate_columns names {', '.join(columns)}, and no metadata of covariates is "
+            "given: give the file that has these columns (--m-covariates-file)."
+        )
+    known = list(metadata.columns)
+    if not columns:
+        raise ValueError(
+            "Which columns of the metadata are covariates must be named (--p-covariate-columns): "
+            f"the metadata has {_listed(known)}."
+        )
+    absent = [name for name in columns if name not in known]
+    if absent:
+        raise ValueError(
+            f"The metadata of the covariates has no column '{absent[0]}'; it has {_listed(known)}."
+        )
+    return metadata.to_dataframe()[list(dict.fromkeys(columns))]
+
+
+def _listed(names: list[str], most: int = 10) -> str:
+    return ", ".join(f"'{name}'" for name in names[:most]) + (", …" if len(names) > most else "")
+
+
+def all_columns_of(metadata: qiime2.Metadata | None) -> pd.DataFrame | None:
+    """Return metadata of which a model chooses the columns that it was trained with."""
+    return None if metadata is None else metadata.to_dataframe()
+
+
 def training_inputs(sequences, encoder, reference_ids, groups) -> dict:
     """Turn the views that all training actions take into what the core takes."""
     from q2_aam.core.api import Layout, Monitor

@@ -5,7 +5,7 @@ from q2_types.distance_matrix import DistanceMatrix
 from q2_types.feature_data import FeatureData, Sequence
 from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.sample_data import SampleData
-from qiime2.plugin import Choices, Int, Range, Str
+from qiime2.plugin import Choices, Int, Metadata, Range, Str
 
 from q2_aam.actions import explain
 from q2_aam.actions.parameters import (
@@ -17,6 +17,7 @@ from q2_aam.actions.parameters import (
 from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
+    COVARIATES_HELP,
     NEW_TABLE_HELP,
     SEQUENCES_HELP,
     citations,
@@ -24,6 +25,17 @@ from q2_aam.registration.shared import (
 from q2_aam.types.embeddings import AAMEffect, AAMEmbedding
 from q2_aam.types.known_reads import AAMKnownReads
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceRegressor
+
+IMPORTANCE = (
+    "Measure the effect of each ASV on the prediction of a sample, in the units of a "
+    "numeric column or in log-odds of a class. Occlusion takes an ASV away and compares "
+    "the predictions with and without it. It explains the whole model. Integrated "
+    "gradients compare the sample with a sample in which every ASV has the average "
+    "embedding, and divide the difference among the ASVs. They are faster for samples "
+    "with many ASVs. They explain what the networks predict. They do not explain the "
+    "parts of a prediction that come from kernel ridge regression and trees. "
+    "sample-classifier heatmap accepts the importance."
+)
 
 
 def register(plugin):
@@ -103,6 +115,7 @@ def _register_importance(plugin):
             "sequences": FeatureData[Sequence],
         },
         parameters={
+            "covariates": Metadata,
             "groups": ANY_COLUMN,
             "missing_samples": MISSING_SAMPLES,
             "method": Str % Choices("occlusion", "integrated-gradients"),
@@ -122,6 +135,7 @@ def _register_importance(plugin):
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={
+            "covariates": COVARIATES_HELP,
             "groups": "Average over the samples of each value of this column separately. The "
             "results then have a column for each value, such as importance_gut and "
             "mean_effect_gut. Without it, average over all samples.",
@@ -143,16 +157,7 @@ def _register_importance(plugin):
             "used as metadata.",
         },
         name="Find the ASVs that drive a model's predictions",
-        description=(
-            "Measure the effect of each ASV on the prediction of a sample, in the units of a "
-            "numeric column or in log-odds of a class. Occlusion takes an ASV away and compares "
-            "the predictions with and without it. It explains the whole model. Integrated "
-            "gradients compare the sample with a sample in which every ASV has the average "
-            "embedding, and divide the difference among the ASVs. They are faster for samples "
-            "with many ASVs. They explain what the networks predict. They do not explain the "
-            "parts of a prediction that come from kernel ridge regression and trees. "
-            "sample-classifier heatmap accepts the importance."
-        ),
+        description=IMPORTANCE,
         citations=[citations["zeiler2014visualizing"], citations["sundararajan2017axiomatic"]],
     )
 

@@ -27,9 +27,10 @@ from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
     CATEGORICAL_HELP,
-    GROUPS,
     GROUPS_HELP,
     SEQUENCES_HELP,
+    STUDY,
+    STUDY_HELP,
     TABLE_HELP,
 )
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
@@ -52,7 +53,7 @@ SPLIT = {
     "split": ANY_COLUMN,
     "test_value": Str,
     "test_fraction": Float % Range(0.01, 0.9, inclusive_end=True),
-    **GROUPS,
+    **STUDY,
 }
 SPLIT_HELP = {
     "split": "Column that says which samples to hold out, for example the samples of another "
@@ -62,12 +63,13 @@ SPLIT_HELP = {
     "test_fraction": "Share of the samples to hold out if they are drawn at random (by "
     "random_seed). The option test_size is different: it takes validation samples from the other "
     "samples, to choose the best epoch.",
+    **STUDY_HELP,
     "groups": f"{GROUPS_HELP} The held-out samples are whole groups as well.",
 }
 FOLDS = {
     "folds": ANY_COLUMN,
     "n_folds": Int % Range(2, None),
-    **GROUPS,
+    **STUDY,
     "untrainable_folds": Str % Choices("error", "ignore"),
 }
 FOLDS_HELP = {
@@ -75,6 +77,7 @@ FOLDS_HELP = {
     "each value. To leave one group out at a time, give the same column as folds and as groups.",
     "n_folds": "Number of folds if no column names them. Samples, or groups, are divided at "
     "random (by random_seed). There is a model for each fold.",
+    **STUDY_HELP,
     "groups": f"{GROUPS_HELP} Each group is in one fold.",
     "untrainable_folds": "What to do with a fold if the samples of the other folds cannot train a "
     "model, for example because they have only one class: stop before any training (error), or "

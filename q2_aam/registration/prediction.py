@@ -4,10 +4,11 @@ from q2_sample_classifier import ClassifierPredictions, Probabilities, Regressor
 from q2_types.feature_data import FeatureData, Sequence
 from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.sample_data import SampleData
+from qiime2.plugin import Metadata
 
 from q2_aam.actions import methods
 from q2_aam.actions.parameters import prediction_help, prediction_types
-from q2_aam.registration.shared import NEW_TABLE_HELP, SEQUENCES_HELP, citations
+from q2_aam.registration.shared import COVARIATES_HELP, NEW_TABLE_HELP, SEQUENCES_HELP, citations
 from q2_aam.types.intervals import AAMIntervals
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceRegressor
 
@@ -27,14 +28,14 @@ def _register_regression(plugin):
             "regressor": AAMModel[SequenceRegressor],
             "sequences": FeatureData[Sequence],
         },
-        parameters=prediction_types(),
+        parameters={"covariates": Metadata, **prediction_types()},
         outputs=[("predictions", SampleData[RegressorPredictions])],
         input_descriptions={
             "table": NEW_TABLE_HELP,
             "regressor": "A model made by train-regressor.",
             "sequences": SEQUENCES_HELP,
         },
-        parameter_descriptions=prediction_help(),
+        parameter_descriptions={"covariates": COVARIATES_HELP, **prediction_help()},
         output_descriptions={
             "predictions": "A prediction for each sample, in the units of the column."
         },
@@ -53,7 +54,7 @@ def _register_classification(plugin):
             "classifier": AAMModel[SequenceClassifier],
             "sequences": FeatureData[Sequence],
         },
-        parameters=prediction_types(),
+        parameters={"covariates": Metadata, **prediction_types()},
         outputs=[
             ("predictions", SampleData[ClassifierPredictions]),
             ("probabilities", SampleData[Probabilities]),
@@ -63,7 +64,7 @@ def _register_classification(plugin):
             "classifier": "A model made by train-classifier.",
             "sequences": SEQUENCES_HELP,
         },
-        parameter_descriptions=prediction_help(),
+        parameter_descriptions={"covariates": COVARIATES_HELP, **prediction_help()},
         output_descriptions={
             "predictions": "The most probable class of each sample.",
             "probabilities": "The probability of each class for each sample.",
@@ -83,14 +84,14 @@ def _register_intervals(plugin):
             "regressor": AAMModel[SequenceRegressor],
             "sequences": FeatureData[Sequence],
         },
-        parameters=prediction_types(),
+        parameters={"covariates": Metadata, **prediction_types()},
         outputs=[("intervals", SampleData[AAMIntervals])],
         input_descriptions={
             "table": NEW_TABLE_HELP,
             "regressor": "A model made by train-regressor with loss_type quantile.",
             "sequences": SEQUENCES_HELP,
         },
-        parameter_descriptions=prediction_help(),
+        parameter_descriptions={"covariates": COVARIATES_HELP, **prediction_help()},
         output_descriptions={
             "intervals": "The quantiles of each sample, in the units of the column. The median "
             "is the prediction of predict-regression. Can be used as metadata."

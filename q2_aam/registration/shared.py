@@ -1,6 +1,16 @@
 """Types and help texts that the registrations of several actions share."""
 
-from qiime2.plugin import Categorical, Citations, Int, MetadataColumn, Numeric, Range
+from qiime2.plugin import (
+    Categorical,
+    Citations,
+    Int,
+    List,
+    Metadata,
+    MetadataColumn,
+    Numeric,
+    Range,
+    Str,
+)
 
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
 
@@ -14,6 +24,32 @@ GROUPS_HELP = (
     "Column that says which samples belong together, such as the person who gave them. The "
     "validation samples (test_size) are then whole groups. Otherwise they would choose the model "
     "that recognises persons best."
+)
+STUDY = {
+    **GROUPS,
+    "covariates": Metadata,
+    "covariate_columns": List[Str],
+    "weights": ANY_COLUMN,
+    "balance": ANY_COLUMN,
+}
+"""What training is told of the samples beside the column to predict."""
+STUDY_HELP = {
+    "groups": GROUPS_HELP,
+    "covariates": "Metadata with columns that the model reads beside the table, such as age or "
+    "sex. Name these columns in covariate_columns. Prediction asks for the same columns. A "
+    "missing value counts as unknown.",
+    "covariate_columns": "Names of the covariates: columns of numbers or of categories. The model "
+    "predicts from them as well as from the ASVs, so do not take them for the microbiome: the "
+    "results say what the covariates alone would predict.",
+    "weights": "Column of numbers above 0: how much each sample counts in training.",
+    "balance": "Column of groups that count alike in training, whatever their numbers of samples, "
+    "such as studies of unequal size. With weights, these say how much a sample counts within its "
+    "group.",
+}
+COVARIATES_HELP = (
+    "Metadata of the samples with the columns that the model was trained with as covariates, if "
+    "there were any. Other columns may be there too. A missing value, or a category that is new "
+    "to the model, counts as unknown."
 )
 SEED = Int % Range(0, 2**31 - 1, inclusive_end=True)
 

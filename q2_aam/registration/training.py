@@ -24,6 +24,8 @@ from q2_aam.registration.shared import (
     GROUPS_HELP,
     PHYLOGENY_HELP,
     SEQUENCES_HELP,
+    STUDY,
+    STUDY_HELP,
     TABLE_HELP,
     citations,
 )
@@ -126,7 +128,7 @@ def _register_training(plugin, function, kind, configs, output, name, descriptio
         parameters={
             "metadata": ANY_COLUMN,
             "reference_ids": Metadata,
-            **GROUPS,
+            **STUDY,
             "missing_samples": MISSING_SAMPLES,
             **parameter_types(configs),
         },
@@ -144,7 +146,7 @@ def _register_training(plugin, function, kind, configs, output, name, descriptio
             if kind is SequenceRegressor
             else f"The column to predict: classes. {CATEGORICAL_HELP}",
             "reference_ids": REFERENCES_HELP,
-            "groups": GROUPS_HELP,
+            **STUDY_HELP,
             "missing_samples": MISSING_SAMPLES_HELP,
             **parameter_help(configs),
         },

@@ -9,11 +9,13 @@ from q2_aam.actions.pipelines import splits
 from q2_aam.actions.pipelines.fold_checks import trainable_folds
 from q2_aam.actions.pipelines.jobs import Job
 from q2_aam.actions.pipelines.start import CheckedInput, check_at_start
-from q2_aam.actions.views import classes_of, groups_of
+from q2_aam.actions.views import classes_of, covariates_of, groups_of
 from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
 from q2_aam.core.data.rarefaction import LEFT_OUT, warn_of_shallow
 from q2_aam.core.data.splits.grouped_split import with_groups
+from q2_aam.core.model.covariates import read_covariates
+from q2_aam.core.training.preparation.weighting import read_weighting
 from q2_aam.types.predictions import check_class_names
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,10 @@ def _values(job: Job) -> tuple[pd.Series, pd.Series | None]:
         column = job.given.metadata.to_series()
         values = check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
     ids, groups = with_groups(values.index, groups_of(job.given.groups), missing_samples)
-    return values[ids], groups
+    weighted = job.given.weights, job.given.balance
+    weights, balance = (None if column is None else column.to_series() for column in weighted)
+    ids, _ = read_weighting(ids, weights, balance, missing_samples)
+    return values[ids], None if groups is None else groups[ids]
 
 
 def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
@@ -95,7 +100,10 @@ def _problems(job: Job, values, groups, parts: pd.Series, held_out: list[str]) -
     learns_tree = job.training["penalty"] > 0 and not job.training["freeze_base"]
     drops = job.training["missing_features"] == "drop"  # even where nothing is learnt of it
     tree = job.given.phylogeny if job.pretrains or learns_tree or drops else None
-    given = CheckedInput(job.counts, values, groups, tree, job.given.sequences)
+    covariates = covariates_of(job.given.covariates, job.given.covariate_columns)
+    if covariates is not None:
+        covariates = read_covariates(covariates, list(values.index), values.name)
+    given = CheckedInput(job.counts, values, groups, tree, job.given.sequences, covariates)
     found = check_at_start(given, job.kind.model, job.settings, parts, held_out)
     problems = dict(found.problems)
     if job.kind.classes:

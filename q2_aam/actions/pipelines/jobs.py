@@ -215,11 +215,16 @@ class Job:
             phylogeny=self.given.phylogeny,
             sequences=self.given.sequences,
             groups=self.given.groups,
+            covariates=self.given.covariates,
+            covariate_columns=self.given.covariate_columns,
+            weights=self.given.weights,
+            balance=self.given.balance,
             **self.training,
         )
         log.info("%sPredicting the samples to test.", where)
         predict = self.ctx.get_action("aam", self.kind.predict)
-        predicted = predict(test_table, model, self.given.sequences, device=self.device)
+        beside = self.given.sequences, self.given.covariates
+        predicted = predict(test_table, model, *beside, device=self.device)
         return Made(training_table, test_table, encoder, model, tuple(predicted))
 
     def train_and_test_each(self, parts: pd.Series, names: list[str]) -> list[Made]:

@@ -26,6 +26,7 @@ class CheckedInput:
     groups: pd.Series | None
     phylogeny: Any
     sequences: Any
+    covariates: pd.DataFrame | None = None
 
 
 def check_at_start(
@@ -67,7 +68,8 @@ def check_at_start(
     table = given.counts.filter(set(parts.index), inplace=False)
     samples = sample_table(table, sequences and str(sequences), settings.model.max_bp)
     target = given.target[list(samples.sample_ids)]
-    inputs = RunInput(model, settings, samples, target, tree and str(tree), groups=given.groups)
+    beside = {"groups": given.groups, "covariates": given.covariates}
+    inputs = RunInput(model, settings, samples, target, tree and str(tree), **beside)
     return check_parts(inputs, parts, held_out)
 
 

@@ -15,7 +15,7 @@ from q2_aam.core.explain.importance import (
     measure_importance,
     question_of,
 )
-from q2_aam.core.explain.prediction_input import module_of, prediction_input
+from q2_aam.core.explain.prediction_input import input_of_encoder, module_of, prediction_input
 from q2_aam.core.model.trained_model import TrainedModel
 
 
@@ -42,7 +42,7 @@ def embed(
         Predicted UniFrac; Euclidean distances if the model has not learnt it, with a warning. It
         takes 8 · n_samples² bytes.
     """
-    samples, module = prediction_input(model, table, sequences, device)
+    samples, module = input_of_encoder(model, table, sequences, device)
     return embeddings.embed_samples(module, samples, model.spec.data)
 
 
@@ -86,6 +86,7 @@ def importance(
     model: TrainedModel,
     *,
     sequences: Sequences = None,
+    covariates: pd.DataFrame | None = None,
     groups: pd.Series | None = None,
     missing_samples: str = "error",
     method: str = "occlusion",
@@ -104,6 +105,8 @@ def importance(
         Of kind SequenceRegressor or SequenceClassifier.
     sequences : mapping or path, optional
         As in training.
+    covariates : pandas.DataFrame, optional
+        As for prediction.
     groups : Series, optional
         Group by sample id. There is a mean for each group.
     missing_samples : {'error', 'ignore'}
@@ -129,7 +132,7 @@ def importance(
     """
     question = question_of(model.spec, target_class)
     config = ImportanceConfig(method, max_features, steps)
-    samples, module = prediction_input(model, table, sequences, device)
+    samples, module = prediction_input(model, table, sequences, device, covariates)
     if groups is not None:
         ids, groups = with_groups(samples.sample_ids, groups, missing_samples)
         samples = samples.select(ids)

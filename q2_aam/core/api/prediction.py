@@ -14,7 +14,12 @@ from q2_aam.core.options import quantile_levels
 
 
 def predict_regression(
-    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
+    table,
+    model: TrainedModel,
+    *,
+    sequences: Sequences = None,
+    covariates: pd.DataFrame | None = None,
+    device: str = "auto",
 ) -> pd.Series:
     """Predict a numeric column for samples.
 
@@ -26,6 +31,8 @@ def predict_regression(
         Of kind SequenceRegressor.
     sequences : mapping or path, optional
         As in training.
+    covariates : pandas.DataFrame, optional
+        By sample id, the columns that the model was trained with; not needed if there were none.
     device : {'auto', 'cpu', 'cuda', 'mps'}
 
     Returns
@@ -35,14 +42,19 @@ def predict_regression(
         reads are left out, with a warning.
     """
     check_kind(model, REGRESSOR, "predict-classification")
-    samples, module = prediction_input(model, table, sequences, device)
+    samples, module = prediction_input(model, table, sequences, device, covariates)
     learnt = inference.predict(module, samples, model.spec.data).numpy()[:, 0]
     values = model.spec.target.to_units(learnt)
     return pd.Series(values, index=_ids(samples), name=PREDICTION)
 
 
 def predict_quantiles(
-    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
+    table,
+    model: TrainedModel,
+    *,
+    sequences: Sequences = None,
+    covariates: pd.DataFrame | None = None,
+    device: str = "auto",
 ) -> pd.DataFrame:
     """Predict quantiles of a numeric column for samples.
 
@@ -64,14 +76,19 @@ def predict_quantiles(
     check_kind(model, REGRESSOR, "predict-classification")
     spec = model.spec
     check_quantiles(spec)
-    samples, module = prediction_input(model, table, sequences, device)
+    samples, module = prediction_input(model, table, sequences, device, covariates)
     learnt = inference.predict_quantiles(module, samples, spec.data).numpy()
     values, columns = spec.target.to_units(learnt), quantile_levels.names(spec.quantiles)
     return pd.DataFrame(values, index=_ids(samples), columns=columns)
 
 
 def predict_classification(
-    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
+    table,
+    model: TrainedModel,
+    *,
+    sequences: Sequences = None,
+    covariates: pd.DataFrame | None = None,
+    device: str = "auto",
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Predict a categorical column for samples.
 
@@ -85,7 +102,7 @@ def predict_classification(
         A column for each class. Rows sum to one.
     """
     check_kind(model, CLASSIFIER, "predict-regression")
-    samples, module = prediction_input(model, table, sequences, device)
+    samples, module = prediction_input(model, table, sequences, device, covariates)
     classes = list(model.spec.target.classes)
     likely = inference.predict(module, samples, model.spec.data).double()
     likely /= likely.sum(dim=1, keepdim=True)

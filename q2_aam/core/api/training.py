@@ -12,11 +12,13 @@ from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.data.sequences import Sequences
 from q2_aam.core.data.splits.grouped_split import with_groups
 from q2_aam.core.explain.training_start import fitting_samples
+from q2_aam.core.model.covariates import read_covariates
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.core.model.trained_model import TrainedModel
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
 from q2_aam.core.training.preparation.run_input import RunInput
 from q2_aam.core.training.preparation.run_settings import settings_of, with_depth
+from q2_aam.core.training.preparation.weighting import read_weighting
 from q2_aam.core.training.run import Monitor, train
 
 NO_MONITOR = Monitor()
@@ -86,9 +88,12 @@ def train_regressor(table, target: pd.Series, **arguments) -> TrainedModel:
     target : pandas.Series
         Numbers by sample id; the name is the column's.
     **arguments
-        Those of `_train`: encoder, phylogeny, sequences, reference_ids, groups,
-        missing_samples, monitor, and the options of `RegressionConfig` and of pre-training.
-        Without encoder and phylogeny, training starts as `explain.training_start` says.
+        Those of `_train`: encoder, phylogeny, sequences, reference_ids, groups, covariates,
+        weights, balance, missing_samples, monitor, and the options of `RegressionConfig` and of
+        pre-training. Without encoder and phylogeny, training starts as `explain.training_start`
+        says. `covariates` (DataFrame by sample id) are read beside the table, and prediction then
+        asks for the same columns. `weights` (Series) say how much samples count; `balance`
+        (Series) names groups that count alike.
 
     Returns
     -------
@@ -122,6 +127,9 @@ def _train(
     sequences: Sequences = None,
     reference_ids: Sequence[str] | None = None,
     groups: pd.Series | None = None,
+    covariates: pd.DataFrame | None = None,
+    weights: pd.Series | None = None,
+    balance: pd.Series | None = None,
     missing_samples: str = "error",
     monitor: Monitor = NO_MONITOR,
     **options,
@@ -138,9 +146,12 @@ def _train(
     values = with_values(samples.sample_ids, column, missing_samples, numeric=numeric)
     values = check_numbers(values) if numeric else values.astype(str)
     ids, groups = with_groups(values.index, groups, missing_samples)
+    ids, weighting = read_weighting(ids, weights, balance, missing_samples)
     values = values[ids]
+    if covariates is not None:
+        covariates = read_covariates(covariates, ids, values.name)
     tree = phylogeny and str(phylogeny)
     samples = drop_missing_features(samples.select(ids), tree, settings)
     settings = with_depth(settings, samples.depths)
-    inputs = RunInput(kind, settings, samples, values, tree, encoder, reference_ids, groups)
-    return train(inputs, monitor)
+    given = values, tree, encoder, reference_ids, groups, covariates, weighting
+    return train(RunInput(kind, settings, samples, *given), monitor)

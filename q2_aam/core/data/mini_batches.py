@@ -1,12 +1,14 @@
 """From a table to batches: which samples lie together, what is masked, what is compared.
 
 Shapes: B samples, S ASVs of the largest of them, U distinct ASVs in the batch, M masked copies of
-some of them, L nucleotides, R reference samples, K of these that join a batch.
+some of them, L nucleotides, R reference samples, K of these that join a batch, Q numbers of
+covariates.
 """
 
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +28,21 @@ EVALUATION_SEED = (0,)
 
 SORTED_BATCHES = 16
 """Batches of a shuffled run of samples within which samples of like size are put together."""
+
+
+class Labels(NamedTuple):
+    """What is known of samples that are learnt from.
+
+    Parameters
+    ----------
+    true : Tensor of shape (B,)
+        Learnt values, or numbers of classes.
+    weights : Tensor of shape (B,), optional
+        How much each sample counts.
+    """
+
+    true: Tensor
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,10 @@ class Batch:
     target : Tensor of shape (B - K,), optional
         Learnt value (float32) or class index (int64) of the samples before those that joined:
         these would count several times in an epoch.
+    weight : Tensor of shape (B - K,), float32, optional
+        How much each of these counts.
+    covariates : Tensor of shape (B, Q), float32, optional
+        What else is known of the samples.
     """
 
     rows: Tensor
@@ -67,6 +88,8 @@ class Batch:
     unifrac: Tensor | None = None
     reference: Tensor | None = None
     target: Tensor | None = None
+    weight: Tensor | None = None
+    covariates: Tensor | None = None
 
     @property
     def mask(self) -> Tensor | None:
@@ -105,10 +128,11 @@ def part_of(batch: Batch, samples: Tensor, copies: Tensor | None = None) -> Batc
         Of N samples. UniFrac keeps its columns: (N, R) or (N, B).
     """
     taken = {name: getattr(batch, name) for name in ("rows", "asv_index", "counts")}
-    taken |= {name: getattr(batch, name) for name in ("unifrac", "reference")}
+    taken |= {name: getattr(batch, name) for name in ("unifrac", "reference", "covariates")}
     part = {name: value[samples] for name, value in taken.items() if value is not None}
-    if batch.target is not None:  # samples that joined are the last, and have none
-        part["target"] = batch.target[samples[samples < len(batch.target)]]
+    for name in ("target", "weight"):  # samples that joined are the last, and have none
+        value = getattr(batch, name)
+        part[name] = None if value is None else value[samples[samples < len(value)]]
     for name in ("masked_of", "masked_at"):
         value = getattr(batch, name)
         part[name] = None if value is None or copies is None else value[copies]
@@ -185,6 +209,8 @@ class BatchDataset(Dataset):
         Make masked copies for the nucleotide loss.
     targets : ndarray of shape (n_samples,), optional
         Learnt value or class index of each sample.
+    weights : ndarray of shape (n_samples,), optional
+        How much each sample counts.
     unifrac : callable, optional
         Gives the targets of a batch from its rows and counts.
     references : References, optional
@@ -204,13 +230,14 @@ class BatchDataset(Dataset):
         seed: tuple[int, ...] = EVALUATION_SEED,
         masked: bool = False,
         targets: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
         unifrac: Callable | None = None,
         references: References | None = None,
         join: bool = False,
     ):
         self.table, self.plan, self.data, self.seed = table, plan, data, seed
         self.masked, self.targets, self.unifrac = masked, targets, unifrac
-        self.references, self.join = references, join
+        self.references, self.join, self.weights = references, join, weights
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -233,6 +260,8 @@ class BatchDataset(Dataset):
         labels = {}
         if self.targets is not None:
             labels["target"] = torch.as_tensor(self.targets[own])
+        if self.weights is not None:
+            labels["weight"] = torch.as_tensor(self.weights[own])
         if self.unifrac is not None:
             values = self.unifrac(rows, self.table.counts[rows])
             labels["unifrac"] = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
@@ -303,6 +332,7 @@ def collate(table: SampleTable, rows: np.ndarray, counts: csr_matrix) -> Batch:
         tokens=torch.from_numpy(tokens[:, :longest].copy()),
         asv_index=torch.from_numpy(asv_index),
         counts=torch.from_numpy(reads),
+        covariates=None if table.covariates is None else torch.from_numpy(table.covariates[rows]),
     )
 
 

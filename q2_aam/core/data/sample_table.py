@@ -31,12 +31,15 @@ class SampleTable:
         Row and column names.
     tokens : ndarray of shape (n_features, L), dtype uint8
         Encoded sequences, padded with zeros to the longest.
+    covariates : ndarray of shape (n_samples, K), dtype float32, optional
+        What else is known of the samples, as `model.covariates` encodes it.
     """
 
     counts: csr_matrix
     sample_ids: tuple[str, ...]
     feature_ids: tuple[str, ...]
     tokens: np.ndarray
+    covariates: np.ndarray | None = None
 
     @property
     def n_samples(self) -> int:
@@ -62,7 +65,8 @@ class SampleTable:
         """Keep the samples at these row numbers, in this order; features stay as they are."""
         rows = np.asarray(list(rows), dtype=np.int64)
         ids = tuple(self.sample_ids[i] for i in rows)
-        return replace(self, counts=self.counts[rows], sample_ids=ids)
+        covariates = None if self.covariates is None else self.covariates[rows]
+        return replace(self, counts=self.counts[rows], sample_ids=ids, covariates=covariates)
 
     def select(self, sample_ids: Iterable[str]) -> "SampleTable":
         """Keep these samples, in this order."""
@@ -100,7 +104,11 @@ def stack(first: SampleTable, second: SampleTable) -> SampleTable:
     if first.feature_ids != second.feature_ids:
         raise ValueError("Only tables of the same features can be put under each other.")
     counts = csr_matrix(vstack([first.counts, second.counts]))
-    return replace(first, counts=counts, sample_ids=first.sample_ids + second.sample_ids)
+    covariates = None
+    if first.covariates is not None:
+        covariates = np.concatenate([first.covariates, second.covariates])
+    ids = first.sample_ids + second.sample_ids
+    return replace(first, counts=counts, sample_ids=ids, covariates=covariates)
 
 
 def most_prevalent(tokens: np.ndarray, counts: csr_matrix, most: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The target of fine-tuning: its scale in training and back, or its classes (torch-free)."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -24,7 +24,8 @@ class NumericTarget:
     """A numeric metadata column and the scale in which it is learnt.
 
     The learnt value is ``(f(y) - shift) / scale`` with f the identity, or ``log(1 + y)`` for the
-    log transforms.
+    log transforms. Predictions are limited to the range of the column, if it has one: what is
+    outside is nearer to any true value once it is moved to the limit.
 
     Parameters
     ----------
@@ -34,15 +35,20 @@ class NumericTarget:
         How shift and scale were chosen.
     shift, scale : float
         In the units of the column, or of its logarithm.
+    minimum, maximum : float, optional
+        Least and greatest value that the column can have.
     """
 
     column: str
     transform: str = "none"
     shift: float = 0.0
     scale: float = 1.0
+    minimum: float | None = None
+    maximum: float | None = None
 
     def __post_init__(self):
-        _check_text(self.column, "name of the metadata column")
+        check_text(self.column, "name of the metadata column")
+        self._check_limits()
         if self.transform not in TRANSFORMS:
             raise ValueError(
                 f"The transform of column '{self.column}' must be one of {', '.join(TRANSFORMS)}; "
@@ -59,8 +65,22 @@ class NumericTarget:
                 "which the values are neither huge nor nearly equal."
             )
 
+    def _check_limits(self) -> None:
+        for limit in (self.minimum, self.maximum):
+            if limit is not None and (
+                isinstance(limit, bool)
+                or not isinstance(limit, (int, float))
+                or not math.isfinite(limit)
+            ):
+                raise ValueError(
+                    f"The limits of column '{self.column}' must be finite numbers, found "
+                    f"{limit!r}."
+                )
+        if None not in (self.minimum, self.maximum) and self.minimum >= self.maximum:
+            raise ValueError(f"The minimum of column '{self.column}' is not below its maximum.")
+
     @classmethod
-    def fit(cls, column, values, transform) -> "NumericTarget":
+    def fit(cls, column, values, transform, minimum=None, maximum=None) -> "NumericTarget":
         """Choose shift and scale from the training samples' values.
 
         Raises
@@ -88,7 +108,7 @@ class NumericTarget:
             shift, scale = values.min(), np.ptp(values)
         elif transform.endswith("zscore"):
             shift, scale = values.mean(), values.std()
-        target = cls(column, transform, float(shift), float(scale))
+        target = cls(column, transform, float(shift), float(scale), minimum, maximum)
         largest = np.abs(target.to_learnt(values)).max() if transform == "none" else 0
         if largest > MAX_LEARNT:
             raise ValueError(
@@ -107,11 +127,14 @@ class NumericTarget:
     def to_units(self, learnt) -> np.ndarray:
         """Convert learnt values back into the units of the column."""
         values = np.asarray(learnt, dtype=float) * self.scale + self.shift
-        return np.expm1(values) if self.transform.startswith("log-") else values
+        values = np.expm1(values) if self.transform.startswith("log-") else values
+        if self.minimum is None and self.maximum is None:
+            return values
+        return np.clip(values, self.minimum, self.maximum)
 
     def to_dict(self) -> dict:
-        """Return the fields as a dictionary of JSON values."""
-        return asdict(self)
+        """Return the fields as a dictionary of JSON values; limits only where there are any."""
+        return {n: value for n, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: dict) -> "NumericTarget":
@@ -122,7 +145,9 @@ class NumericTarget:
         ValueError
             If a key is unknown or missing, or a value is not of its kind or out of range.
         """
-        require_keys(values, ("column", "transform", "shift", "scale"), "the target")
+        if isinstance(values, dict):
+            values = {"minimum": None, "maximum": None} | values
+        require_keys(values, [f.name for f in fields(cls)], "the target")
         return cls(**values)
 
 
@@ -134,9 +159,9 @@ class CategoricalTarget:
     classes: tuple[str, ...]
 
     def __post_init__(self):
-        _check_text(self.column, "name of the metadata column")
+        check_text(self.column, "name of the metadata column")
         for name in self.classes:
-            _check_text(name, f"class of column '{self.column}'")
+            check_text(name, f"class of column '{self.column}'")
         if len(set(self.classes)) < max(2, len(self.classes)):
             raise ValueError(
                 f"The classes of column '{self.column}' must be two or more different ones, found "
@@ -191,7 +216,7 @@ class CategoricalTarget:
         return cls(values["column"], tuple(values["classes"]))
 
 
-def _check_text(value, what: str) -> None:
+def check_text(value, what: str) -> None:
     """Refuse what a table of predictions could not hold."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
         raise ValueError(

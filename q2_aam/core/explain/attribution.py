@@ -108,7 +108,7 @@ def occlude(
     """
     counts = limit_asvs(table, np.arange(table.n_samples), data, EVALUATION_SEED)
     predict = _predictor(model, table, data)
-    answers = predict(counts)
+    answers = predict(counts, np.arange(table.n_samples))
     chosen = question.chosen(answers)
     whole = question.of_answers(answers, chosen)
     row, feature = _occlusions(counts, max_features)
@@ -116,19 +116,22 @@ def occlude(
     with progress.part("Removing ASVs one by one", len(row)) as done:
         for start in range(0, len(row), OCCLUSIONS_AT_A_TIME):
             part = slice(start, start + OCCLUSIONS_AT_A_TIME)
-            without = predict(_without(counts, row[part], feature[part]))
+            without = predict(_without(counts, row[part], feature[part]), row[part])
             asked = chosen[torch.from_numpy(row[part])]
             effects[part] = whole[row[part]] - question.of_answers(without, asked)
             done(len(asked))
     return csr_matrix(coo_matrix((effects, (row, feature)), shape=counts.shape))
 
 
-def _predictor(model, table, data) -> Callable[[csr_matrix], Tensor]:
-    """Return a function that predicts (n, C) from counts (n, F), ASVs being encoded once."""
+def _predictor(model, table, data) -> Callable[[csr_matrix, np.ndarray], Tensor]:
+    """Return a function that predicts (n, C) from counts (n, F) of samples at rows (n,).
+
+    ASVs are encoded once.
+    """
     asvs = inference.encode_asvs(model, table)
 
-    def predict(counts: csr_matrix) -> Tensor:
-        samples = replace(table, counts=counts, sample_ids=("",) * counts.shape[0])
+    def predict(counts: csr_matrix, rows: np.ndarray) -> Tensor:
+        samples = replace(table.take(rows), counts=counts, sample_ids=("",) * len(rows))
         plan = plan_batches(samples.richness, inference.SAMPLES_AT_A_TIME)
         answers = [None] * len(plan)
         with inference.evaluation_mode(model):

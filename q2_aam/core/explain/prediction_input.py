@@ -4,6 +4,7 @@ And whether these go together.
 """
 
 import logging
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -12,6 +13,7 @@ from q2_aam.core.data.rarefaction import rarefy
 from q2_aam.core.data.sample_table import SampleTable, sample_table, warn_of_other_lengths
 from q2_aam.core.data.sequences import Sequences
 from q2_aam.core.explain.known_reads import in_frame, known_shares, warn_of_unknown_reads
+from q2_aam.core.model.covariates import read_covariates
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import ENCODER
 from q2_aam.core.model.trained_model import TrainedModel
@@ -39,6 +41,44 @@ def module_of(model: TrainedModel, device: str) -> torch.nn.Module:
 
 
 def prediction_input(
+    model: TrainedModel,
+    table,
+    sequences: Sequences,
+    device: str,
+    covariates: pd.DataFrame | None = None,
+) -> tuple[SampleTable, torch.nn.Module]:
+    """Return what a prediction starts from: `input_of_encoder`, and the covariates of the samples.
+
+    Raises
+    ------
+    ValueError
+        If the model was trained with other covariates than are given.
+    """
+    _check_covariates(model, covariates)
+    samples, module = input_of_encoder(model, table, sequences, device)
+    if covariates is None:
+        return samples, module
+    wanted = covariates[[name for name in model.spec.covariates.names if name in covariates]]
+    found = read_covariates(wanted, samples.sample_ids)
+    return replace(samples, covariates=model.spec.covariates.encode(found)), module
+
+
+def _check_covariates(model: TrainedModel, covariates: pd.DataFrame | None) -> None:
+    learnt = model.spec.covariates
+    if learnt is None and covariates is not None:
+        raise ValueError(
+            "The model was trained without covariates, so they would have no effect: leave the "
+            "metadata of covariates out."
+        )
+    if learnt is not None and covariates is None:
+        raise ValueError(
+            f"The model was trained with covariates ({', '.join(learnt.names)}): give the "
+            "metadata of the samples with these columns as covariates "
+            "(--m-covariates-file)."
+        )
+
+
+def input_of_encoder(
     model: TrainedModel, table, sequences: Sequences, device: str
 ) -> tuple[SampleTable, torch.nn.Module]:
     """Return `samples_for` and `module_of`, and warn of reads that the model does not know.

@@ -6,8 +6,8 @@ of the whole sample, and brings the sum to a place in a space of its own. The pr
 mean of the targets of other samples, weighted by softmax(-distance) to their places [1]_ [2]_.
 
 Shapes: n samples, E ASVs of all of them, one after the other, U distinct ASVs, V ASVs that have a
-vector, M networks side by side, D embedding width, W width of a sum, Z width of a place, N samples
-to compare with, C outputs.
+vector, K numbers of covariates, M networks side by side, D embedding width, W width of a sum, Z
+width of a place, N samples to compare with, C outputs.
 
 References
 ----------
@@ -32,6 +32,12 @@ from q2_aam.core.options.config import ModelConfig
 FIRST_VECTORS = 2.0
 """Standard deviation of the numbers of the vectors before training."""
 
+FIRST_COVARIATES = 0.5
+"""Standard deviation of the weights of covariates before training."""
+
+UNKNOWN_SHARE = 0.1
+"""Share of the samples of which a covariate is made unknown in training, each by itself."""
+
 LEAST_SHARE = 1e-6
 """Share of a class at least, before the logarithm."""
 
@@ -50,12 +56,15 @@ class Occurrences:
         Square root of its relative abundance in the sample.
     start : Tensor of shape (n,), int64
         Where each sample begins.
+    covariates : Tensor of shape (n, K), float32, optional
+        What else is known of the samples.
     """
 
     asv: Tensor
     known: Tensor
     root: Tensor
     start: Tensor
+    covariates: Tensor | None = None
 
     @classmethod
     def of(cls, batch: Batch, numbers: Tensor) -> "Occurrences":
@@ -65,7 +74,7 @@ class Occurrences:
         asv = batch.asv_index[row, place]
         richness = torch.bincount(row, minlength=len(batch.counts))
         start = richness.cumsum(dim=0) - richness
-        return cls(asv, numbers[asv], share[row, place].sqrt(), start)
+        return cls(asv, numbers[asv], share[row, place].sqrt(), start, batch.covariates)
 
     def without_some(self, share: float) -> "Occurrences":
         """Leave out this share of the ASVs at random; the others count for them."""
@@ -104,9 +113,18 @@ class LearntComparison(nn.Module):
         M.
     asv_dropout : float
         Share of the ASVs of a sample that are left out in training.
+    covariates : tuple of int
+        Numbers of each covariate; their sum is K.
     """
 
-    def __init__(self, config: ModelConfig, n_vectors: int, members: int, asv_dropout: float):
+    def __init__(
+        self,
+        config: ModelConfig,
+        n_vectors: int,
+        members: int,
+        asv_dropout: float,
+        covariates: tuple[int, ...] = (),
+    ):
         super().__init__()
         dim, width = config.embedding_dim, sum_width(config)
         hidden = HIDDEN_RATIO * width
@@ -124,6 +142,12 @@ class LearntComparison(nn.Module):
         self.contract = SideBySide(members, hidden, width)
         self.norm_weight = nn.Parameter(torch.ones(members, 1, width))
         self.place = SideBySide(members, width, place_width(config))
+        self.covariates = None
+        if covariates:
+            self.covariates = SideBySide(members, sum(covariates), width)
+            # As large as what the ASVs say, so that samples begin apart by covariates too.
+            nn.init.normal_(self.covariates.weight, std=FIRST_COVARIATES)
+            self.widths = torch.tensor(covariates)
 
     def forward(
         self, samples: Occurrences, asvs: Tensor, embeddings: Tensor, vectors: Tensor | None = None
@@ -148,6 +172,8 @@ class LearntComparison(nn.Module):
             samples = samples.without_some(self.asv_dropout)
         x = self._side_by_side(self.scale(self.sums(samples, asvs, vectors)))
         x = x + self.sample_gate * self.sample(embeddings.expand(self.members, -1, -1))
+        if self.covariates is not None:
+            x = x + self.covariates(self._some_of(samples.covariates).expand(self.members, -1, -1))
         hidden = F.dropout(F.gelu(self.expand(x)), self.dropout, self.training)
         x = x + F.dropout(self.contract(hidden), self.dropout, self.training)
         return self.place(F.layer_norm(x, x.shape[-1:]) * self.norm_weight)
@@ -171,6 +197,16 @@ class LearntComparison(nn.Module):
             width = len(self.scale.mean)
             return self.scale.mean.new_zeros(len(numbers), width)
         return self.vectors[numbers.clamp(min=0)] * (numbers >= 0)[:, None]
+
+    def _some_of(self, covariates: Tensor) -> Tensor:
+        """Make some covariates unknown in training, so that the networks learn what that means."""
+        if not self.training:
+            return covariates
+        shape = len(covariates), len(self.widths)
+        known = torch.rand(shape, device=covariates.device) >= UNKNOWN_SHARE
+        return covariates * known.repeat_interleave(
+            self.widths.to(known.device), dim=1, output_size=covariates.shape[1]
+        )
 
     def _side_by_side(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (self.members, -1)).transpose(0, 1)

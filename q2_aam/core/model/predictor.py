@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from q2_aam.core.data.mini_batches import Batch
+from q2_aam.core.data.mini_batches import Batch, Labels
 from q2_aam.core.model.layers import Standardise, Transformer
 from q2_aam.core.model.learnt_comparison import (
     LearntComparison,
@@ -64,6 +64,8 @@ class Candidates:
         sample itself, and those of its group.
     n_asked : int
         K.
+    weights : Tensor of shape (N,), optional
+        How much each counts.
     """
 
     occurrences: Occurrences
@@ -72,11 +74,13 @@ class Candidates:
     targets: Tensor
     left_out: Tensor
     n_asked: int
+    weights: Tensor | None = None
 
     @property
-    def asked(self) -> Tensor:
-        """True values of the K candidates that are asked as well, (K,)."""
-        return self.targets[: self.n_asked]
+    def asked(self) -> Labels:
+        """What is known of the K candidates that are asked as well."""
+        n = self.n_asked
+        return Labels(self.targets[:n], None if self.weights is None else self.weights[:n])
 
 
 class SequencePredictor(nn.Module):
@@ -99,7 +103,7 @@ class SequencePredictor(nn.Module):
         self.abundance = nn.Linear(dim, 1)
         self.asv_scale, self.sample_scale = Standardise(dim), Standardise(dim)
         self.comparison = LearntComparison(
-            config, spec.n_vectors, members, spec.fine_tuning.asv_dropout
+            config, spec.n_vectors, members, spec.fine_tuning.asv_dropout, spec.covariate_widths
         )
         self.n_classes = spec.n_outputs if spec.n_outputs > 1 else None
         self.median = spec.quantiles.index(MEDIAN) if spec.quantiles else None
@@ -112,7 +116,9 @@ class SequencePredictor(nn.Module):
             self.register_buffer("calibration", torch.zeros(len(spec.quantiles)))
         self.stored: StoredSamples | None = None
         if spec.stored is not None:
-            self.stored = StoredSamples(spec.stored, dim, members * place_width(config))
+            self.stored = StoredSamples(
+                spec.stored, dim, members * place_width(config), sum(spec.covariate_widths)
+            )
         self.vocabulary: Vocabulary | None = None  # of the training, where nothing is stored yet
         self.others: Others | None = None
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
+from q2_aam.core.model.covariates import Covariates
 from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
@@ -222,8 +223,11 @@ _SECTIONS = {
     "target": None,
     "reads": Reads,
     "stored": StoredSamplesSpec,
+    "covariates": Covariates,
 }
-_OPTIONAL = ("stored",)
+_OPTIONAL = ("stored", "covariates")
+_ONLY_IF_THERE = ("covariates",)
+"""Sections that a model without them does not name."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +250,8 @@ class ModelSpec:
         The training samples kept to compare others with, if there are any.
     n_vectors : int
         ASVs that have a vector of their own in the network; none in an encoder.
+    covariates : Covariates, optional
+        Metadata columns that are read beside the table; none by an encoder.
     """
 
     kind: str
@@ -258,6 +264,7 @@ class ModelSpec:
     target: NumericTarget | CategoricalTarget | None = None
     stored: StoredSamplesSpec | None = None
     n_vectors: int = 0
+    covariates: Covariates | None = None
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -274,8 +281,8 @@ class ModelSpec:
         self._check_stored()
 
     def _check_stored(self) -> None:
-        if self.n_vectors and self.kind == ENCODER:
-            raise ValueError("A SequenceEncoder has no vectors of single ASVs.")
+        if self.kind == ENCODER and (self.n_vectors or self.covariates is not None):
+            raise ValueError("A SequenceEncoder has no vectors of single ASVs and no covariates.")
         if self.stored is None:
             return
         widths = [code.n_outputs for code in self.stored.codes]
@@ -290,12 +297,18 @@ class ModelSpec:
             )
 
     @classmethod
-    def of(
-        cls, kind: str, settings: Settings, reads: Reads, target=None, n_vectors: int = 0
-    ) -> "ModelSpec":
-        """Specify the model that these settings make from these reads."""
+    def of(cls, kind: str, settings: Settings, reads: Reads, target=None, **learnt) -> "ModelSpec":
+        """Specify the model that these settings make from these reads.
+
+        What is learnt beside, `n_vectors` and `covariates`, is given by name.
+        """
         parts = settings.model, settings.data, settings.unifrac, settings.training
-        return cls(kind, *parts, reads, settings.fine_tuning, target, n_vectors=n_vectors)
+        return cls(kind, *parts, reads, settings.fine_tuning, target, **learnt)
+
+    @property
+    def covariate_widths(self) -> tuple[int, ...]:
+        """Numbers of each covariate; none if there are no covariates."""
+        return () if self.covariates is None else self.covariates.widths
 
     @property
     def n_outputs(self) -> int:
@@ -327,6 +340,9 @@ class ModelSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as nested dictionaries of JSON values."""
         parts = {name: getattr(self, name) for name in _SECTIONS}
+        parts = {
+            n: part for n, part in parts.items() if part is not None or n not in _ONLY_IF_THERE
+        }
         return {"kind": self.kind, "n_vectors": self.n_vectors} | {
             name: None if part is None else part.to_dict() for name, part in parts.items()
         }
@@ -340,6 +356,8 @@ class ModelSpec:
         ValueError
             If anything is unknown, missing, of the wrong type, out of range or contradictory.
         """
+        if isinstance(values, dict):
+            values = dict.fromkeys(_ONLY_IF_THERE) | values
         require_keys(values, ("kind", "n_vectors", *_SECTIONS), "the configuration")
         kind = values["kind"]
         if kind not in KINDS:

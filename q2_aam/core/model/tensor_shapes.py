@@ -66,6 +66,11 @@ def place_width(config: ModelConfig) -> int:
     return config.embedding_dim // 2
 
 
+def n_scales(n_covariates: int) -> int:
+    """Return by how many distances samples are compared: one more if there are covariates."""
+    return N_SCALES + (n_covariates > 0)
+
+
 def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
     """List the tensors that a model of this specification has, by name."""
     config = spec.model
@@ -75,7 +80,9 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, TensorInfo]:
     tensors = {name: TensorInfo("F32", shape) for name, shape in shapes.items()}
     if spec.stored is not None:
         width = spec.ensemble * place_width(config)
-        tensors |= _under("stored", _stored(spec.stored, config.embedding_dim, width))
+        n_covariates = sum(spec.covariate_widths)
+        stored = _stored(spec.stored, config.embedding_dim, width, n_covariates)
+        tensors |= _under("stored", stored)
     return tensors
 
 
@@ -107,6 +114,9 @@ def _predictor(spec):
     layers = _transformer(config, config.sample_layers)
     shapes = _under("count_encoder", layers) | _under("abundance", _linear(d, 1))
     shapes |= _under("comparison", _comparison(config, spec.n_vectors, spec.ensemble))
+    if spec.covariate_widths:
+        layer = _side_by_side(spec.ensemble, sum(spec.covariate_widths), sum_width(config))
+        shapes |= _under("comparison.covariates", layer)
     for name in "asv_scale", "sample_scale":
         shapes |= _under(name, _scale(d))
     n_read = len(spec.quantiles) or spec.n_outputs
@@ -141,10 +151,13 @@ def _scale(d):
     return {"mean": (d,), "deviation": (d,)}
 
 
-def _stored(info, d, n_place):
+def _stored(info, d, n_place, n_covariates):
     n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
     sequences, nodes = (info.n_features, info.read_length), (info.n_nodes,)
-    return {
+    covariates = {}
+    if n_covariates:
+        covariates = {"covariates": TensorInfo("F32", (n, n_covariates))}
+    return covariates | {
         "vocabulary": TensorInfo("U8", sequences, low=0, high=nucleotides.N_TOKENS - 1),
         "richness": TensorInfo("I32", (n,), low=1, high=info.n_features, total=info.n_entries),
         "features": TensorInfo("I32", (info.n_entries,), low=0, high=info.n_features - 1),
@@ -152,11 +165,11 @@ def _stored(info, d, n_place):
         "embeddings": TensorInfo("F32", (n, d)),
         "places": TensorInfo("F32", (n, n_place)),
         "target": TensorInfo("F32", (n,)),
-        "scales": TensorInfo("F32", (N_SCALES,)),
+        "scales": TensorInfo("F32", (n_scales(n_covariates),)),
         "dual": TensorInfo("F32", (n, codes)),
         "intercept": TensorInfo("F32", (codes,)),
         "value": TensorInfo("F32", (codes,)),
-        "tree_feature": TensorInfo("I32", nodes, low=0, high=info.n_features - 1),
+        "tree_feature": TensorInfo("I32", nodes, low=0, high=info.n_features + n_covariates - 1),
         "tree_threshold": TensorInfo("F32", nodes),
         "tree_skip": TensorInfo("I32", nodes, low=0, high=info.n_nodes - 1),
         "tree_value": TensorInfo("F32", nodes),

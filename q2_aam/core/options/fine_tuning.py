@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from q2_aam.core.options import quantile_levels
+from q2_aam.core.options import class_weights, quantile_levels
 from q2_aam.core.options.option import Config, option
 
 
@@ -68,6 +68,16 @@ class RegressionConfig(TargetConfig):
         "column.",
         choices=("none", "minmax", "zscore", "log-minmax", "log-zscore"),
     )
+    target_minimum: float | None = option(
+        None,
+        "Least value that the target can have, such as 0 for an age or a percentage. Predictions "
+        "below it become this value. By default there is no limit.",
+    )
+    target_maximum: float | None = option(
+        None,
+        "Greatest value that the target can have, such as 100 for a percentage. Predictions above "
+        "it become this value. By default there is no limit.",
+    )
     loss_type: str = option(
         "huber",
         "Loss on the target: squared up to one unit of the scale and linear beyond (huber), "
@@ -93,6 +103,9 @@ class RegressionConfig(TargetConfig):
             quantile_levels.parse(self.quantiles)
         except ValueError as error:
             yield str(error)
+        limits = self.target_minimum, self.target_maximum
+        if None not in limits and limits[0] >= limits[1]:
+            yield "target_minimum must be below target_maximum"
         if self.loss_type != "quantile" and self.quantiles != type(self).quantiles:
             yield (
                 f"quantiles are not learnt by loss_type {self.loss_type}: choose loss_type "
@@ -111,9 +124,10 @@ class ClassificationConfig(TargetConfig):
 
     class_weights: str = option(
         "none",
-        "Weigh each sample by the inverse frequency of its class, so each class counts equally "
-        "(balanced). Or weigh all samples equally (none).",
-        choices=("balanced", "none"),
+        "Weigh each sample by the inverse frequency of its class, so that each class counts "
+        "equally (balanced), or weigh all samples equally (none), or give the weight of a sample "
+        "of each class: 'gut:2,skin:0.5'. A class that is not named has the weight 1. If names "
+        'have commas or colons, write JSON: {"gut, left": 2}.',
     )
     best_metric: str = option(
         "val_loss",
@@ -121,3 +135,14 @@ class ClassificationConfig(TargetConfig):
         "(val_loss), accuracy (accuracy) or macro F1 (f1).",
         choices=("val_loss", "accuracy", "f1"),
     )
+
+    def _contradictions(self):
+        try:
+            class_weights.parse(self.class_weights)
+        except ValueError as error:
+            yield str(error)
+
+    @property
+    def weights_of_classes(self) -> dict[str, float] | None:
+        """Weights by class name; None where all classes are to count equally."""
+        return class_weights.parse(self.class_weights)

@@ -17,6 +17,7 @@ from q2_aam.core.model.stored_samples.comparison import (
     StoredSamples,
     fit_stored_samples,
 )
+from q2_aam.core.model.stored_samples.covariates_alone import predict_from_covariates
 from q2_aam.core.model.stored_samples.ensemble_weights import ensemble_weights, mix
 from q2_aam.core.options.config import DataConfig, Settings
 from q2_aam.core.training import conformal
@@ -46,10 +47,13 @@ def complete(
     if spec.quantiles and validation is not None:
         quantiles = inference.predict_quantiles(model, validation.table, settings.data).double()
         prediction = quantiles[:, model.median, None].numpy()
+    if spec.covariates is not None and validation is not None:
+        score = _score_of_covariates(settings, spec, run.training(0), validation)
+        spec = replace(spec, covariates=replace(spec.covariates, score=score))
     if most > 0:
         whole, factors = run.training(0), None
         if spec.kind == CLASSIFIER:  # of all training samples: those stored may lack a class
-            factors = class_factors(settings.fine_tuning, whole.targets, spec.n_outputs)
+            factors = class_factors(settings.fine_tuning, whole.targets, spec.target.classes)
         training = _at_most(whole, most, seed)
         stored, prediction = _stored_samples(
             model, settings, factors, training, validation, run.with_vectors
@@ -61,6 +65,24 @@ def complete(
             quantiles = quantiles.numpy() + (prediction - quantiles[:, model.median, None].numpy())
         _calibrate(model, spec.quantiles, quantiles, validation)
     return spec
+
+
+def _score_of_covariates(settings, spec: ModelSpec, training: Pass, held: Pass) -> float | None:
+    """Score what the covariates alone say of the validation samples."""
+    factors = None
+    if spec.kind == CLASSIFIER:
+        factors = class_factors(settings.fine_tuning, training.targets, spec.target.classes)
+    training = _at_most(training, MOST_VALIDATION, settings.training.random_seed)
+    said = predict_from_covariates(
+        training.table.covariates, training.targets, held.table.covariates, factors
+    )
+    score = _score(said, held.targets, factors)
+    log.info(
+        "The covariates alone have %s %s on the validation samples.",
+        "R squared" if factors is None else "an accuracy of",
+        "that is not defined" if score is None else f"{score:.3f}",
+    )
+    return score
 
 
 def _calibrate(model: SequencePredictor, levels, quantiles, validation: Pass | None) -> None:
@@ -126,7 +148,7 @@ def _stored_samples(
         training, factors, trees_of_each=TRIAL_TREES, **options
     ).predict_separately(held)
     opinions = by_network, by_ridge, by_trees
-    weights = ensemble_weights(opinions, known, held.target, factors)
+    weights = ensemble_weights(opinions, known, held.target, factors, held.weights)
     together = mix(*opinions, known, weights)
     parts = {
         name: Part(weight, _score(said, held.target, factors))
@@ -175,15 +197,13 @@ def _in_brackets(score: float | None) -> str:
 def _labelled(model, part: Pass, data: DataConfig) -> LabelledSamples:
     embeddings, places = inference.place(model, part.table, data)
     return LabelledSamples(
-        part.table, embeddings.numpy(), part.targets, places.numpy(), part.groups
+        part.table, embeddings.numpy(), part.targets, places.numpy(), part.groups, part.weights
     )
 
 
 def _at_most(part: Pass, most: int, seed: int) -> Pass:
     """Take at most so many samples at random."""
-    rows = _rows(part.table.n_samples, most, seed)
-    groups = None if part.groups is None else part.groups[rows]
-    return replace(part, table=part.table.take(rows), targets=part.targets[rows], groups=groups)
+    return part.take(_rows(part.table.n_samples, most, seed))
 
 
 def _rows(n: int, most: int, seed: int) -> np.ndarray:

@@ -6,11 +6,11 @@ is to each sample kept in its ASVs, their abundances and its embedding, and tree
 on the ASVs of these samples.
 
 Shapes: B samples in a batch, U distinct ASVs in it, N samples kept, V ASVs of these, C codes of
-the target, D embedding width, M networks, Z width of a place, T trees, P nodes of them.
+the target, D embedding width, M networks, Z width of a place, K numbers of covariates, T trees, P
+nodes of them.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -22,11 +22,11 @@ from q2_aam.core.data.mini_batches import Batch
 from q2_aam.core.data.sample_table import SampleTable, stack
 from q2_aam.core.model.specification import PARTS, Part, StoredSamplesSpec
 from q2_aam.core.model.stored_samples import kernel_ridge as regression
-from q2_aam.core.model.stored_samples import similarity
 from q2_aam.core.model.stored_samples.ensemble_weights import EVEN
-from q2_aam.core.model.stored_samples.extra_trees import TREES_OF_EACH, Trees, grow
-from q2_aam.core.model.stored_samples.similarity import Composition, Vocabulary
-from q2_aam.core.model.tensor_shapes import N_SCALES
+from q2_aam.core.model.stored_samples.extra_trees import TREES_OF_EACH, Trees, grow, side_by_side
+from q2_aam.core.model.stored_samples.mean_similarity import Seen, distances, mean_similarity
+from q2_aam.core.model.stored_samples.similarity import Composition, Vocabulary, median_distance
+from q2_aam.core.model.tensor_shapes import N_SCALES, n_scales
 
 
 class StoredSamples(nn.Module):
@@ -43,9 +43,13 @@ class StoredSamples(nn.Module):
         D.
     place_width : int
         M · Z.
+    n_covariates : int
+        K.
     """
 
-    def __init__(self, info: StoredSamplesSpec, embedding_dim: int, place_width: int):
+    def __init__(
+        self, info: StoredSamplesSpec, embedding_dim: int, place_width: int, n_covariates: int = 0
+    ):
         super().__init__()
         self.info = info
         n, codes = info.n_samples, sum(code.n_outputs for code in info.codes)
@@ -57,7 +61,7 @@ class StoredSamples(nn.Module):
             "embeddings": ((n, embedding_dim), torch.float32),
             "places": ((n, place_width), torch.float32),
             "target": ((n,), torch.float32),
-            "scales": ((N_SCALES,), torch.float32),
+            "scales": ((n_scales(n_covariates),), torch.float32),
             "dual": ((n, codes), torch.float32),
             "intercept": ((codes,), torch.float32),
             "value": ((codes,), torch.float32),
@@ -67,6 +71,8 @@ class StoredSamples(nn.Module):
             "tree_value": ((info.n_nodes,), torch.float32),
             "tree_sizes": ((info.n_trees,), torch.int32),
         }
+        if n_covariates:
+            shapes["covariates"] = ((n, n_covariates), torch.float32)
         for name, (shape, dtype) in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
         self._ready: tuple | None = None
@@ -97,7 +103,8 @@ class StoredSamples(nn.Module):
             Share of the reads whose ASVs the samples kept have, or nearly so.
         """
         tokens, other = batch.tokens.cpu().numpy(), embedding.detach().cpu().numpy()
-        found = self._predict(_counts(batch), tokens, other)
+        covariates = None if batch.covariates is None else batch.covariates.cpu().numpy()
+        found = self._predict(_counts(batch), tokens, other, covariates)
         return tuple(torch.from_numpy(said).to(embedding) for said in found)
 
     def predict_separately(
@@ -111,18 +118,19 @@ class StoredSamples(nn.Module):
             What follows from similarities, and what trees say; see `forward`.
         known : ndarray of shape (n,)
         """
-        return self._predict(samples.table.counts, samples.table.tokens, samples.embeddings)
+        table = samples.table
+        return self._predict(table.counts, table.tokens, samples.embeddings, table.covariates)
 
-    def _predict(self, counts, tokens, embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _predict(self, counts, tokens, embeddings, covariates) -> tuple[np.ndarray, ...]:
         vocabulary, kept, fitted, trees = self._prepared()
         composition = Composition.of(counts, vocabulary.find(tokens), len(vocabulary.tokens))
-        others = kept, self.embeddings.cpu().double().numpy()
-        scales = self.scales.cpu().double().numpy()
-        similarities = mean_similarity((composition, embeddings.astype(float)), others, scales)
+        asked = Seen.of(composition, embeddings, covariates)
+        similarities = mean_similarity(asked, kept, self.scales.cpu().double().numpy())
+        seen = side_by_side(composition.roots, covariates)
         if self.info.classes:
-            said = fitted.shares(similarities), trees.shares(composition.roots, fitted.value)
+            said = fitted.shares(similarities), trees.shares(seen, fitted.value)
         else:
-            said = fitted.numbers(similarities)[:, None], trees.numbers(composition.roots)[:, None]
+            said = fitted.numbers(similarities)[:, None], trees.numbers(seen)[:, None]
         return *said, composition.known
 
     def _prepared(self):
@@ -133,7 +141,9 @@ class StoredSamples(nn.Module):
                 (arrays["roots"].astype(float), arrays["features"], indptr),
                 shape=(self.info.n_samples, self.info.n_features),
             )
-            kept = Composition.inside(roots)
+            kept = Seen.of(
+                Composition.inside(roots), arrays["embeddings"], arrays.get("covariates")
+            )
             columns = (arrays[name].astype(float) for name in ("dual", "intercept", "value"))
             fitted = regression.Regression(*columns, self.info.codes)
             names = ("feature", "threshold", "skip", "value", "sizes")
@@ -148,39 +158,6 @@ def _counts(batch: Batch) -> csr_matrix:
     row, place = np.nonzero(counts)
     shape = (len(counts), len(batch.tokens))
     return csr_matrix((counts[row, place], (row, index[row, place])), shape=shape)
-
-
-def mean_similarity(a, b, scales: np.ndarray) -> np.ndarray:
-    """Measure how alike samples are, from 0 to 1.
-
-    The mean of six similarities, each a positive definite kernel: exp(-d/s) of the Bray-Curtis
-    dissimilarity, of the sum of absolute differences and of the Euclidean distance of
-    Hellinger-transformed abundances, of the distance of their logarithms and of the distance of
-    the embeddings, and the Jaccard similarity of the ASVs present.
-
-    Parameters
-    ----------
-    a, b : tuple of Composition and ndarray
-        Composition and embeddings (n, D) of n samples.
-    scales : ndarray of shape (N_SCALES,)
-        The s of the distances.
-
-    Returns
-    -------
-    ndarray of shape (n of a, n of b)
-    """
-    total = similarity.jaccard_similarity(a[0], b[0])
-    for distance, scale in zip(_distances(a, b), scales, strict=True):
-        total += np.exp(-distance / scale)
-    return total / (N_SCALES + 1)
-
-
-def _distances(a, b) -> Iterator[np.ndarray]:
-    """Yield one distance after the other, as each takes much memory."""
-    yield from similarity.abundance_distances(a[0], b[0])
-    yield similarity.hellinger_distance(a[0], b[0])
-    yield similarity.log_distance(a[0], b[0])
-    yield similarity.euclidean_distance(a[1], b[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +176,8 @@ class LabelledSamples:
     groups : ndarray of shape (N,), optional
         Number of the group of each sample. Samples of a group do not predict each other where it
         is found out how well samples predict others.
+    weights : ndarray of shape (N,), optional
+        How much each sample counts; 1 on average.
     """
 
     table: SampleTable
@@ -206,28 +185,23 @@ class LabelledSamples:
     target: np.ndarray
     places: np.ndarray
     groups: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def take(self, rows) -> "LabelledSamples":
         """Keep these rows."""
-        groups = None if self.groups is None else self.groups[rows]
-        table, (embeddings, target, places) = (
-            self.table.take(rows),
-            (values[rows] for values in (self.embeddings, self.target, self.places)),
-        )
-        return LabelledSamples(table, embeddings, target, places, groups)
+        kept = {name: value if value is None else value[rows] for name, value in self._arrays()}
+        return replace(self, table=self.table.take(rows), **kept)
 
     def and_also(self, others: "LabelledSamples") -> "LabelledSamples":
         """Add samples of a table of the same features."""
-        groups = None
-        if self.groups is not None:
-            groups = np.concatenate([self.groups, others.groups])
-        return LabelledSamples(
-            stack(self.table, others.table),
-            np.concatenate([self.embeddings, others.embeddings]),
-            np.concatenate([self.target, others.target]),
-            np.concatenate([self.places, others.places]),
-            groups,
-        )
+        both = {
+            name: value if value is None else np.concatenate([value, getattr(others, name)])
+            for name, value in self._arrays()
+        }
+        return replace(self, table=stack(self.table, others.table), **both)
+
+    def _arrays(self):
+        return [(f.name, getattr(self, f.name)) for f in fields(self) if f.name != "table"]
 
 
 def fit_stored_samples(
@@ -261,10 +235,11 @@ def fit_stored_samples(
     table = known.table.observed()
     vocabulary, column = _numbered(table.tokens, first)
     kept = Composition.of(table.counts, column, len(vocabulary))
-    both = kept, known.embeddings.astype(float)
-    scales, fitted = _fit_ridge(both, known, class_factors)
+    seen = Seen.of(kept, known.embeddings, table.covariates)
+    scales, fitted = _fit_ridge(seen, known, class_factors)
     trees = grow(
-        kept.roots, known.target, classes=class_factors is not None,
+        kept.roots, known.target, covariates=table.covariates, weights=known.weights,
+        classes=class_factors is not None,
         trees_of_each=trees_of_each, seed=seed, threads=torch.get_num_threads(),
     )  # fmt: skip
     info = StoredSamplesSpec(
@@ -279,7 +254,9 @@ def fit_stored_samples(
         score=score,
         codes=fitted.codes,
     )
-    module = StoredSamples(info, known.embeddings.shape[1], known.places.shape[1])
+    n_covariates = 0 if table.covariates is None else table.covariates.shape[1]
+    widths = known.embeddings.shape[1], known.places.shape[1], n_covariates
+    module = StoredSamples(info, *widths)
     content = {
         "vocabulary": vocabulary,
         "richness": np.diff(kept.roots.indptr),
@@ -293,6 +270,8 @@ def fit_stored_samples(
         "intercept": fitted.intercept,
         "value": fitted.value,
     } | {f"tree_{name}": array for name, array in vars(trees).items()}
+    if n_covariates:
+        content["covariates"] = table.covariates
     for name, array in content.items():
         getattr(module, name).copy_(torch.from_numpy(np.ascontiguousarray(array)))
     return module
@@ -310,28 +289,33 @@ def _numbered(tokens: np.ndarray, first: np.ndarray | None) -> tuple[np.ndarray,
 
 
 def _fit_ridge(
-    both, known: LabelledSamples, class_factors
+    seen: Seen, known: LabelledSamples, class_factors
 ) -> tuple[np.ndarray, regression.Regression]:
-    """Compare samples with each other, and fit the regression; return the scales too."""
-    with progress.part("Fitting kernel ridge regression", N_SCALES + 2) as done:
-        scales = []
-        for distance in _distances(both, both):
-            scales.append(_median(distance))
+    """Compare samples with each other, and fit the regression; return the scales too.
+
+    Covariates that tell nothing would spoil the similarities. So they are left out of these where
+    samples are predicted better by others without them.
+    """
+    counted = n_scales(0 if seen.covariates is None else 1)
+    tried, fitted = 1 + (counted > N_SCALES), []
+    with progress.part("Fitting kernel ridge regression", counted + 2 * tried) as done:
+        scales = np.zeros(counted)
+        for i, distance in enumerate(distances(seen, seen)):
+            scales[i] = median_distance(distance)
             done(1)
-        similarities = mean_similarity(both, both, np.array(scales))
-        done(1)
-        if class_factors is None:
-            fitted = regression.fit_numbers(similarities, known.target.astype(float), known.groups)
-        else:
-            fitted = regression.fit_classes(
-                similarities, known.target, class_factors, known.groups
-            )
-        done(1)
-    return np.array(scales), fitted
+        for n_used in {N_SCALES, counted}:
+            used = np.where(np.arange(counted) < n_used, scales, 0.0)
+            similarities = mean_similarity(seen, seen, used)
+            done(1)
+            fitted.append((used, _regression(similarities, known, class_factors)))
+            done(1)
+    return min(fitted, key=lambda pair: pair[1].error)
 
 
-def _median(distances: np.ndarray) -> float:
-    """Return the median of the distances between different samples, or 1 if that is 0."""
-    apart = distances[np.triu_indices(len(distances), 1)]
-    median = float(np.median(apart)) if len(apart) else 0.0
-    return median if median > 0 else 1.0
+def _regression(similarities, known: LabelledSamples, class_factors) -> regression.Regression:
+    if class_factors is None:
+        target = known.target.astype(float)
+        return regression.fit_numbers(similarities, target, known.groups, known.weights)
+    return regression.fit_classes(
+        similarities, known.target, class_factors, known.groups, known.weights
+    )

@@ -37,7 +37,9 @@ def mix(by_network, by_ridge, by_trees, known, weights):
     )
 
 
-def ensemble_weights(parts, known, target, factors=None) -> tuple[float, float, float]:
+def ensemble_weights(
+    parts, known, target, factors=None, sample_weights=None
+) -> tuple[float, float, float]:
     """Choose the weights of the network, kernel ridge regression and trees.
 
     Parameters
@@ -50,6 +52,8 @@ def ensemble_weights(parts, known, target, factors=None) -> tuple[float, float, 
         Learnt values or numbers of classes.
     factors : ndarray of shape (C,), optional
         Weight of each class; None for values.
+    sample_weights : ndarray of shape (N,), optional
+        How much each sample counts; 1 on average.
 
     Returns
     -------
@@ -62,7 +66,8 @@ def ensemble_weights(parts, known, target, factors=None) -> tuple[float, float, 
         for i, j in product(range(STEPS + 1), repeat=2)
         if i + j <= STEPS
     ]
-    losses = np.array([_loss(mix(*parts, known, w), target, factors) for w in tried])
+    counted = np.ones(len(target)) if sample_weights is None else sample_weights
+    losses = np.array([_loss(mix(*parts, known, w), target, factors, counted) for w in tried])
     # Of weights that are as good as each other, the nearest to even ones.
     best = np.flatnonzero(np.isclose(losses, losses.min(), rtol=1e-9, atol=0))
     uneven = [np.square(np.subtract(tried[i], EVEN)).sum() for i in best]
@@ -72,8 +77,8 @@ def ensemble_weights(parts, known, target, factors=None) -> tuple[float, float, 
     return tuple(float(w) for w in weights)
 
 
-def _loss(said: np.ndarray, target: np.ndarray, factors) -> float:
+def _loss(said: np.ndarray, target: np.ndarray, factors, counted: np.ndarray) -> float:
     if factors is None:
-        return float(np.square(said[:, 0] - target).mean())
+        return float((counted * np.square(said[:, 0] - target)).mean())
     likely = np.maximum(said[np.arange(len(target)), target], LEAST_PROBABILITY)
-    return float(-(factors[target] * np.log(likely)).mean())
+    return float(-(counted * factors[target] * np.log(likely)).mean())

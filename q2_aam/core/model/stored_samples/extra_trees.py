@@ -6,9 +6,10 @@ it, whichever release of it made them.
 
 Where such trees split is drawn between the least and the greatest value, so the scale matters.
 Half of them are grown on relative abundances, which see what is abundant, and half on their
-fourth roots, which see what is rare.
+fourth roots, which see what is rare. Covariates stand beside the ASVs, as they are.
 
-Shapes: N samples, V ASVs of a vocabulary, T trees, P nodes of all trees together, C classes.
+Shapes: N samples, V ASVs of a vocabulary, K numbers of covariates, T trees, P
+nodes of all trees together, C classes.
 
 References
 ----------
@@ -19,7 +20,7 @@ References
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 
 from q2_aam.core.data import progress
 
@@ -63,9 +64,9 @@ class Trees:
     Parameters
     ----------
     feature : ndarray of shape (P,), int32
-        Number of an ASV in the vocabulary.
+        Number of an ASV in the vocabulary, or of a covariate behind them.
     threshold : ndarray of shape (P,), float32
-        Square root of its relative abundance.
+        Square root of its relative abundance, or value of the covariate.
     skip : ndarray of shape (P,), int32
         Nodes between this one and its right child; 0 in a leaf.
     value : ndarray of shape (P,), float32
@@ -81,7 +82,7 @@ class Trees:
     sizes: np.ndarray
 
     def numbers(self, roots: csr_matrix) -> np.ndarray:
-        """Predict numbers (N,) from roots of abundances (N, V): what the trees say on average."""
+        """Predict numbers (N,) from what `side_by_side` gives: what the trees say on average."""
         return self._values(roots).mean(axis=1)
 
     def shares(self, roots: csr_matrix, class_factors: np.ndarray) -> np.ndarray:
@@ -89,7 +90,8 @@ class Trees:
 
         Parameters
         ----------
-        roots : csr_matrix of shape (N, V)
+        roots : csr_matrix of shape (N, V + K)
+            As `side_by_side` gives it.
         class_factors : ndarray of shape (C,)
             What votes for a class are multiplied with, before the shares are made to sum to one.
         """
@@ -122,10 +124,19 @@ class Trees:
         return node
 
 
+def side_by_side(roots: csr_matrix, covariates: np.ndarray | None) -> csr_matrix:
+    """Put the covariates (N, K) of samples, if there are any, behind their ASVs (N, V)."""
+    if covariates is None:
+        return roots
+    return csr_matrix(hstack([roots, csr_matrix(covariates.astype(float))]))
+
+
 def grow(
     roots: csr_matrix,
     target: np.ndarray,
     *,
+    covariates: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
     classes: bool = False,
     trees_of_each: int = TREES_OF_EACH,
     seed: int = 0,
@@ -139,6 +150,9 @@ def grow(
         Square roots of relative abundances.
     target : ndarray of shape (N,)
         Numbers, or numbers of classes.
+    covariates : ndarray of shape (N, K), optional
+    weights : ndarray of shape (N,), optional
+        How much each sample counts.
     classes : bool
         Whether the target is categorical.
     trees_of_each : int
@@ -148,8 +162,10 @@ def grow(
     threads : int
         Processors to use; the result does not depend on it.
     """
-    features = _told_by(roots)
+    features, n_asvs = _told_by(roots), roots.shape[1]
     seen = roots[:, features].astype(np.float32).toarray()
+    beside = np.zeros((len(target), 0)) if covariates is None else covariates
+    features = np.concatenate([features, n_asvs + np.arange(beside.shape[1])])
     options = {
         "max_features": _tried(len(target), len(features)),
         "max_depth": MOST_STEPS,
@@ -158,10 +174,10 @@ def grow(
     parts = []
     with progress.part("Growing trees", len(POWERS) * trees_of_each) as done:
         for power in POWERS:
-            for tree, numbers in _forest(
-                seen**power, target, classes, trees_of_each, seed, options
-            ):
-                parts.append(_nodes(tree, numbers, power))
+            both = np.concatenate([seen**power, beside], axis=1, dtype=np.float32)
+            known = both, target, weights
+            for tree, numbers in _forest(known, classes, trees_of_each, seed, options):
+                parts.append(_nodes(tree, numbers, power, seen.shape[1]))
                 done(1)
     feature, threshold, skip, value = (
         np.concatenate(arrays) for arrays in zip(*parts, strict=True)
@@ -176,7 +192,7 @@ def _tried(n_samples: int, n_features: int) -> int:
     return max(1, min(int(SHARE_OF_FEATURES * n_features), most))
 
 
-def _forest(seen, target, classes, n_trees, seed, options):
+def _forest(known, classes, n_trees, seed, options):
     """Grow the trees of one power; yield each with its numbers of classes, or None."""
     # A fitted tree is large where there are many classes, so few are held at a time.
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
@@ -189,7 +205,7 @@ def _forest(seen, target, classes, n_trees, seed, options):
             some = ExtraTreesRegressor(
                 TREES_AT_A_TIME, min_samples_leaf=LEAST_IN_LEAF, random_state=rng, **options
             )
-        some.fit(seen, target)
+        some.fit(*known)
         numbers = some.classes_ if classes else None
         yield from ((tree.tree_, numbers) for tree in some.estimators_)
 
@@ -202,8 +218,11 @@ def _told_by(roots: csr_matrix) -> np.ndarray:
     return np.sort(often if len(often) else order)
 
 
-def _nodes(tree, numbers: np.ndarray | None, power: float) -> tuple[np.ndarray, ...]:
-    """Turn a tree of scikit-learn into the arrays of `Trees`, with its own numbers of ASVs."""
+def _nodes(tree, numbers: np.ndarray | None, power: float, n_asvs: int) -> tuple[np.ndarray, ...]:
+    """Turn a tree of scikit-learn into the arrays of `Trees`, with its own numbers of ASVs.
+
+    What comes after the ASVs was not raised to the power.
+    """
     left, right = tree.children_left, tree.children_right
     place, leaf = np.arange(len(left)), left < 0
     if not (leaf | (left == place + 1)).all():
@@ -211,7 +230,9 @@ def _nodes(tree, numbers: np.ndarray | None, power: float) -> tuple[np.ndarray, 
     skip = np.where(leaf, 0, right - place).astype(np.int32)
     said = tree.value[:, 0, 0] if numbers is None else numbers[tree.value[:, 0].argmax(axis=1)]
     feature, threshold = (np.where(leaf, 0, x) for x in (tree.feature, tree.threshold))
-    return feature, _not_above(threshold ** (1 / power)), skip, said.astype(np.float32)
+    is_asv = feature < n_asvs
+    threshold[is_asv] **= 1 / power
+    return feature, _not_above(threshold), skip, said.astype(np.float32)
 
 
 def _not_above(values: np.ndarray) -> np.ndarray:

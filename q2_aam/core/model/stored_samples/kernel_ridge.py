@@ -44,12 +44,16 @@ class Regression:
         What a code stands for: the mean of a bin, or the factor of a class's share.
     codes : tuple of Code
         Side by side in C.
+    error : float, optional
+        Mean squared error, or negative log-likelihood of classes, of what others predict of each
+        sample.
     """
 
     dual: np.ndarray
     intercept: np.ndarray
     value: np.ndarray
     codes: tuple[Code, ...]
+    error: float | None = None
 
     def numbers(self, similarity: np.ndarray) -> np.ndarray:
         """Predict values (M,) from similarities (M, N)."""
@@ -84,7 +88,9 @@ def sharpened(fitted: np.ndarray, code: Code, factor: np.ndarray) -> np.ndarray:
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-def fit_numbers(similarity: np.ndarray, target: np.ndarray, groups=None) -> Regression:
+def fit_numbers(
+    similarity: np.ndarray, target: np.ndarray, groups=None, weights=None
+) -> Regression:
     """Learn a numeric target (N,) from the similarities of its samples (N, N).
 
     The value itself is the first code, whose ``value`` is the mean of the target.
@@ -94,29 +100,34 @@ def fit_numbers(similarity: np.ndarray, target: np.ndarray, groups=None) -> Regr
     similarity, target : ndarray
     groups : ndarray of shape (N,), optional
         Samples of a group are left out together.
+    weights : ndarray of shape (N,), optional
+        How much the error of each sample counts.
     """
-    columns = {1: (target[:, None], np.array([target.mean()]))}
+    solver, parts, left_out = _Solver(similarity, groups, weights), [], []
+    mean = solver.mean(target)
+    columns = {1: (target[:, None], np.array([mean]))}
     for n in BINS:
         indicators, value = _bins(target, min(n, len(target) // LEAST_PER_BIN))
         columns.setdefault(len(value), (indicators, value))
-    solver, parts, left_out = _Solver(similarity, groups), [], []
     for indicators, value in columns.values():
         best = None
         for ridge, fitted in solver.left_out(indicators):
             for sharpness in SHARPNESSES if len(value) > 1 else (1.0,):
                 code = Code(len(value), sharpness, 1.0)
                 guess = _number(fitted, value, code)
-                error = np.square(guess - target).mean()
+                error = solver.mean(np.square(guess - target))
                 if best is None or error < best[0]:
                     best = (error, ridge, code, guess)
         parts.append((*best[1:3], indicators, value))
         left_out.append(best[3])
-    weights = _stack(np.stack(left_out, axis=1) - target.mean(), target - target.mean())
-    return solver.solve(parts, weights)
+    guesses, root = np.stack(left_out, axis=1) - mean, solver.roots
+    weights = _stack(root[:, None] * guesses, root * (target - mean))
+    error = solver.mean(np.square(guesses @ weights - (target - mean)))
+    return solver.solve(parts, weights, float(error))
 
 
 def fit_classes(
-    similarity: np.ndarray, target: np.ndarray, factor: np.ndarray, groups=None
+    similarity: np.ndarray, target: np.ndarray, factor: np.ndarray, groups=None, weights=None
 ) -> Regression:
     """Learn classes (N,), numbered from 0, from the similarities of their samples (N, N).
 
@@ -127,17 +138,19 @@ def fit_classes(
         What the share of each class is multiplied with: ones, or more for rare classes.
     groups : ndarray of shape (N,), optional
         Samples of a group are left out together.
+    weights : ndarray of shape (N,), optional
+        How much the error of each sample counts.
     """
-    solver, indicators = _Solver(similarity, groups), np.eye(len(factor))[target]
+    solver, indicators = _Solver(similarity, groups, weights), np.eye(len(factor))[target]
     best = None
     for ridge, fitted in solver.left_out(indicators):
         for sharpness in SHARPNESSES:
             code = Code(len(factor), sharpness, 1.0)
             shares = sharpened(fitted, code, factor)[np.arange(len(target)), target]
-            loss = -(factor[target] * np.log(shares)).mean()
+            loss = -solver.mean(factor[target] * np.log(shares))
             if best is None or loss < best[0]:
                 best = (loss, ridge, code)
-    return solver.solve([(*best[1:], indicators, factor)], np.ones(1))
+    return solver.solve([(*best[1:], indicators, factor)], np.ones(1), float(best[0]))
 
 
 def _bins(target: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,9 +176,17 @@ def _stack(guesses: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 class _Solver:
-    """Ridge regressions on one matrix of similarities, decomposed once."""
+    """Ridge regressions on one matrix of similarities, decomposed once.
 
-    def __init__(self, similarity: np.ndarray, groups: np.ndarray | None = None):
+    Errors that count by weights w are those of a plain regression in which all that belongs to a
+    sample, its similarities and what is fitted, is multiplied with the root of its weight.
+    """
+
+    def __init__(self, similarity: np.ndarray, groups=None, weights=None):
+        self.weights = np.ones(len(similarity)) if weights is None else weights.astype(float)
+        self.roots = np.sqrt(self.weights)
+        if weights is not None:
+            similarity = self.roots[:, None] * similarity * self.roots
         self.levels, self.vectors = eigh(similarity)
         self.groups = None
         if groups is not None:
@@ -173,14 +194,18 @@ class _Solver:
             starts = np.unique(groups[order], return_index=True)[1]
             self.groups = np.split(order, starts[1:])
 
+    def mean(self, values: np.ndarray):
+        """Average values of samples (N, ...), each by its weight."""
+        return np.average(values, axis=0, weights=self.weights)
+
     def left_out(self, columns: np.ndarray):
         """Yield each ridge and what others (of other groups) predict of each sample, (N, C)."""
-        mean = columns.mean(axis=0)
-        turned = self.vectors.T @ (columns - mean)
+        roots = self.roots[:, None]
+        turned = self.vectors.T @ (roots * (columns - self.mean(columns)))
         for ridge in RIDGES:
             shrunk = 1 / (np.maximum(self.levels, 0) + ridge)
             dual = self.vectors @ (shrunk[:, None] * turned)
-            yield ridge, columns - self._residuals(dual, shrunk)
+            yield ridge, columns - self._residuals(dual, shrunk) / roots
 
     def _residuals(self, dual: np.ndarray, shrunk: np.ndarray) -> np.ndarray:
         """Return by how much the others miss each sample, (N, C).
@@ -195,16 +220,17 @@ class _Solver:
             found[rows] = np.linalg.solve((mine * shrunk) @ mine.T, dual[rows])
         return found
 
-    def solve(self, parts, weights) -> Regression:
+    def solve(self, parts, weights, error: float) -> Regression:
         duals, means, codes = [], [], []
         for (ridge, code, columns, _), weight in zip(parts, weights, strict=True):
-            mean = columns.mean(axis=0)
+            mean, roots = self.mean(columns), self.roots[:, None]
             shrunk = 1 / (np.maximum(self.levels, 0) + ridge)
-            duals.append(self.vectors @ (shrunk[:, None] * (self.vectors.T @ (columns - mean))))
+            turned = self.vectors.T @ (roots * (columns - mean))
+            duals.append(roots * (self.vectors @ (shrunk[:, None] * turned)))
             means.append(mean)
             codes.append(Code(code.n_outputs, code.sharpness, float(weight)))
         values = [value for *_, value in parts]
         return Regression(
             np.concatenate(duals, axis=1), np.concatenate(means), np.concatenate(values),
-            tuple(codes),
+            tuple(codes), error,
         )  # fmt: skip

@@ -286,3 +286,10 @@ def euclidean_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the Euclidean distances of the rows of a (N, D) and b (M, D)."""
     squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
     return np.sqrt(np.maximum(squared, 0.0))
+
+
+def median_distance(distances: np.ndarray) -> float:
+    """Return the median of the distances (N, N) between different samples, or 1 if that is 0."""
+    apart = distances[np.triu_indices(len(distances), 1)]
+    median = float(np.median(apart)) if len(apart) else 0.0
+    return median if median > 0 else 1.0

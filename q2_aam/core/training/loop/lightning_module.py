@@ -46,7 +46,8 @@ class DataModule(L.LightningDataModule):
         return self._loader(
             BatchDataset(
                 held.table, plan, self.run.data, seed=(self.config.random_seed,),
-                masked=self.run.masked, targets=held.targets, unifrac=held.unifrac,
+                masked=self.run.masked, targets=held.targets, weights=held.weights,
+                unifrac=held.unifrac,
             )
         )  # fmt: skip
 
@@ -57,7 +58,8 @@ class DataModule(L.LightningDataModule):
         plan = plan_batches(part.table.richness, self.config.batch_size, rng)
         return BatchDataset(
             part.table, plan, self.run.data, seed=seed, masked=self.run.masked,
-            targets=part.targets, unifrac=part.unifrac, references=self.run.references, join=True,
+            targets=part.targets, weights=part.weights, unifrac=part.unifrac,
+            references=self.run.references, join=True,
         )  # fmt: skip
 
     def _loader(self, batches):

@@ -50,6 +50,7 @@ class TrainingSamples:
         if vocabulary is not None:
             self.known = vocabulary.find_exactly(part.table.tokens)
         self.targets = torch.as_tensor(part.targets)
+        self.weights = None if part.weights is None else torch.as_tensor(part.weights)
         self.asvs: Tensor | None = None
         self.embeddings: Tensor | None = None
 
@@ -92,6 +93,7 @@ class TrainingSamples:
             self.targets[rows_there].to(device),
             torch.from_numpy(left_out).to(device),
             len(rows[:ASKED]),
+            None if self.weights is None else self.weights[rows_there].to(device),
         )
 
     def others(self, model: SequencePredictor) -> Others:
@@ -124,5 +126,7 @@ class TrainingSamples:
         asv = torch.from_numpy(counts.indices.astype(np.int64))
         known = torch.from_numpy(self.known[counts.indices])
         start = torch.from_numpy(counts.indptr[:-1].astype(np.int64))
-        parts = asv, known, torch.from_numpy(roots.astype(np.float32)), start
+        parts = [asv, known, torch.from_numpy(roots.astype(np.float32)), start]
+        if self.table.covariates is not None:
+            parts.append(torch.from_numpy(self.table.covariates[rows]))
         return Occurrences(*(part.to(device) for part in parts))

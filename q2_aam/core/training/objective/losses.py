@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from q2_aam.core.data import nucleotides
-from q2_aam.core.data.mini_batches import Batch
+from q2_aam.core.data.mini_batches import Batch, Labels
 from q2_aam.core.data.target import NumericTarget
 from q2_aam.core.model.output import Output
 from q2_aam.core.options.config import ClassificationConfig, Settings
+
+TargetLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 ASKED_SHARE = 7 / 8
 """Share of the loss that is about training samples which are asked beside those of a batch. It is
@@ -57,7 +59,8 @@ class Objective:
         Variance of the UniFrac targets in training: the UniFrac loss is the mean squared error in
         units of it, so that 1 is as good as always answering the mean.
     target_loss : callable, optional
-        Loss of predictions (B, C), or of quantiles (B, Q), and true values (B,).
+        Loss of predictions (B, C), or of quantiles (B, Q), true values (B,), and weights of the
+        samples (B,) or None.
     comparison_loss : callable, optional
         Loss of predictions (B, C) by comparison where `target_loss` is one of quantiles.
     own_weight : float
@@ -70,8 +73,8 @@ class Objective:
     count_penalty: float = 0.0
     target_penalty: float = 0.0
     unifrac_variance: float = 1.0
-    target_loss: Callable[[Tensor, Tensor], Tensor] | None = None
-    comparison_loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    target_loss: TargetLoss | None = None
+    comparison_loss: TargetLoss | None = None
     own_weight: float = 1.0
 
     def __call__(
@@ -79,7 +82,7 @@ class Objective:
         batch: Batch,
         output: Output,
         unifrac: tuple[Tensor, Tensor] | None = None,
-        asked: Tensor | None = None,
+        asked: Labels | None = None,
     ) -> Losses:
         """Compute the losses of a batch.
 
@@ -89,8 +92,8 @@ class Objective:
         output : Output
         unifrac : tuple of two Tensor, optional
             Predicted and true values, of one shape.
-        asked : Tensor of shape (K,), optional
-            True values of the training samples that were asked beside those of the batch.
+        asked : Labels, optional
+            Of the K training samples that were asked beside those of the batch.
         """
         target = uni = nuc = count = None
         if self.target_penalty and self.target_loss is not None:
@@ -110,14 +113,15 @@ class Objective:
         total = sum(weight * term for weight, term in weighted if term is not None)
         return Losses(torch.as_tensor(total), target, uni, nuc, count)
 
-    def _target_loss(self, batch: Batch, output: Output, asked: Tensor | None) -> Tensor:
+    def _target_loss(self, batch: Batch, output: Output, asked: Labels | None) -> Tensor:
         """Average the losses of the networks.
 
         Each by itself: their average would have them learn each other's mistakes.
         """
         own, losses = self.own_weight if len(batch.target) else 0.0, []
+        labels = Labels(batch.target, batch.weight)
         if output.read and own:
-            losses.append(own * _mean(self.target_loss, output.read, batch.target))
+            losses.append(own * _mean(self.target_loss, output.read, labels))
         if output.compared:
             of_comparison, share = self.comparison_loss or self.target_loss, 1.0
             if asked is not None:
@@ -125,14 +129,22 @@ class Objective:
                 losses.append(ASKED_SHARE * _mean(of_comparison, others, asked))
                 share = 1 - ASKED_SHARE
             if own:
-                loss = _mean(of_comparison, output.compared, batch.target)
+                loss = _mean(of_comparison, output.compared, labels)
                 losses.append(own * share * loss)
         return sum(losses, start=torch.zeros(()))
 
 
-def _mean(loss, members, true: Tensor) -> Tensor:
+def _mean(loss, members, true: Labels) -> Tensor:
     """Average a loss over what several networks say of the first samples of a batch."""
-    return torch.stack([loss(said[: len(true)], true) for said in members]).mean()
+    return torch.stack([loss(said[: len(true.true)], *true) for said in members]).mean()
+
+
+def _weighed(each: Tensor, weights: Tensor | None) -> Tensor:
+    """Average the losses of samples (B,), each multiplied with its weight.
+
+    They are not divided by the weights of the batch: a batch of one sample would not feel them.
+    """
+    return each.mean() if weights is None else (each * weights.to(each)).mean()
 
 
 def unifrac_loss(predicted: Tensor, true: Tensor) -> Tensor:
@@ -164,17 +176,17 @@ def abundance_loss(logits: Tensor, counts: Tensor) -> Tensor:
     return (torch.xlogy(share, share) - share * log_predicted).sum(dim=1).mean()
 
 
-def regression_loss(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
+def regression_loss(kind: str) -> TargetLoss:
     """Return the loss 'huber', 'mse' or 'mae' of predictions (B, 1) and true values (B,)."""
     loss = {"huber": F.huber_loss, "mse": F.mse_loss, "mae": F.l1_loss}[kind]
 
-    def of_single_output(predicted: Tensor, true: Tensor) -> Tensor:
-        return loss(predicted.squeeze(-1), true)
+    def of_single_output(predicted: Tensor, true: Tensor, weights: Tensor | None) -> Tensor:
+        return _weighed(loss(predicted.squeeze(-1), true, reduction="none"), weights)
 
     return of_single_output
 
 
-def quantile_loss(levels: tuple[float, ...]) -> Callable[[Tensor, Tensor], Tensor]:
+def quantile_loss(levels: tuple[float, ...]) -> TargetLoss:
     """Return the pinball loss [1]_ of quantiles (B, Q) and true values (B,), summed over them.
 
     It is a sum, so that the median is learnt as fast whatever other quantiles are asked for.
@@ -184,48 +196,49 @@ def quantile_loss(levels: tuple[float, ...]) -> Callable[[Tensor, Tensor], Tenso
     .. [1] Koenker R, Bassett G. Regression quantiles. Econometrica 46, 33-50 (1978).
     """
 
-    def of_quantiles(predicted: Tensor, true: Tensor) -> Tensor:
+    def of_quantiles(predicted: Tensor, true: Tensor, weights: Tensor | None) -> Tensor:
         level = torch.tensor(levels, dtype=predicted.dtype, device=predicted.device)
         below = true[:, None] - predicted  # positive where the prediction is too low
-        return torch.maximum(level * below, (level - 1) * below).sum(dim=1).mean()
+        return _weighed(torch.maximum(level * below, (level - 1) * below).sum(dim=1), weights)
 
     return of_quantiles
 
 
-def classification_loss(weights: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+def classification_loss(factors: Tensor | None = None) -> TargetLoss:
     """Return the cross-entropy of logits (B, C) and classes (B,), each class weighed (C,).
 
     It is the mean of the weighted samples, not divided by their weights: then a batch of one class
     would not feel the weights, and the loss would depend on which samples are together.
     """
 
-    def of_logits(logits: Tensor, true: Tensor) -> Tensor:
-        if weights is None:
-            return F.cross_entropy(logits, true)
+    def of_logits(logits: Tensor, true: Tensor, weights: Tensor | None) -> Tensor:
         each = F.cross_entropy(logits, true, reduction="none")
-        return (each * weights.to(each)[true]).mean()
+        return _weighed(each if factors is None else each * factors.to(each)[true], weights)
 
     return of_logits
 
 
-def class_factors(config: ClassificationConfig, target: np.ndarray, n_classes: int) -> np.ndarray:
-    """Weigh classes: by the inverse of their frequency if so asked, otherwise all by one.
+def class_factors(config: ClassificationConfig, target: np.ndarray, classes) -> np.ndarray:
+    """Weigh classes: as given, or by the inverse of their frequency, or all by one.
 
     Parameters
     ----------
     config : ClassificationConfig
     target : ndarray of int
         Class numbers of the training samples; each class occurs.
-    n_classes : int
+    classes : sequence of str
+        Their names.
 
     Returns
     -------
     ndarray of shape (n_classes,)
         Their mean over the samples is 1.
     """
-    if config.class_weights == "none":
-        return np.ones(n_classes)
-    return len(target) / (n_classes * np.bincount(target, minlength=n_classes))
+    given, n = config.weights_of_classes, len(classes)
+    if given is None:
+        return len(target) / (n * np.bincount(target, minlength=n))
+    factors = np.array([given.get(name, 1.0) for name in classes])
+    return factors / factors[target].mean()
 
 
 def pretraining_objective(settings: Settings, unifrac_variance: float) -> Objective:
@@ -259,7 +272,7 @@ def fine_tuning_objective(
         target_loss = quantile_loss(levels) if levels else regression_loss(tuning.loss_type)
         comparison_loss = regression_loss("mae") if levels else None  # that of the median
     else:
-        factors = class_factors(tuning, target.to_learnt(values), len(target.classes))
+        factors = class_factors(tuning, target.to_learnt(values), target.classes)
         target_loss = classification_loss(torch.as_tensor(factors, dtype=torch.float32))
     return Objective(
         penalty=0.0 if unifrac_variance is None else training.penalty,

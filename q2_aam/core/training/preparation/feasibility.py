@@ -12,6 +12,7 @@ from q2_aam.core.data import messages
 from q2_aam.core.data.rarefaction import check_depth, rarefy
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
+from q2_aam.core.model.covariates import Covariates
 from q2_aam.core.phylogeny.branches import BranchTable
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
 from q2_aam.core.training.preparation.prepared_run import target_of
@@ -87,6 +88,8 @@ def _check(inputs: RunInput, usable: SampleTable, training: set[str], tree: str 
     if tree is not None:
         BranchTable.from_newick(tree, samples.fixed.feature_ids)
     learnt = list(samples.fixed.sample_ids)
+    if inputs.covariates is not None:
+        Covariates.fit(inputs.covariates.loc[learnt])
     return target_of(inputs, inputs.values[learnt])  # noqa: PD011 - no data frame
 
 

@@ -9,6 +9,7 @@ from q2_aam.core.data import messages
 from q2_aam.core.data.metadata import warn_if_few
 from q2_aam.core.data.sample_table import most_prevalent
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
+from q2_aam.core.model.covariates import Covariates
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, ModelSpec
 from q2_aam.core.training.objective.losses import (
     Objective,
@@ -76,9 +77,14 @@ def prepare(inputs: RunInput) -> PreparedRun:
     else:
         variance = phylogenetic and phylogenetic.variance
         objective = fine_tuning_objective(inputs.settings, target, values, variance)
+    covariates = None
+    if inputs.covariates is not None:
+        covariates = Covariates.fit(inputs.covariates.loc[list(samples.fixed.sample_ids)])
+        samples = samples.with_covariates(covariates, inputs.covariates)
     data = prepare_data(inputs, samples, target, phylogenetic, masked=objective.nuc_penalty > 0)
     n_vectors = 0 if data.with_vectors is None else len(data.with_vectors)
-    spec = ModelSpec.of(inputs.kind, inputs.settings, samples.reads, target, n_vectors)
+    learnt = {"n_vectors": n_vectors, "covariates": covariates}
+    spec = ModelSpec.of(inputs.kind, inputs.settings, samples.reads, target, **learnt)
     return PreparedRun(inputs, spec, objective, data, phylogenetic)
 
 
@@ -86,10 +92,41 @@ def target_of(inputs: RunInput, values) -> Target | None:
     """Choose the scale of what is learnt, or list its classes."""
     if inputs.kind == ENCODER:
         return None
+    name, tuning = inputs.values.name, inputs.settings.fine_tuning
     if inputs.kind == CLASSIFIER:
-        return CategoricalTarget.fit(inputs.values.name, values)
-    transform = inputs.settings.fine_tuning.target_transform
-    return NumericTarget.fit(inputs.values.name, values, transform)
+        target = CategoricalTarget.fit(name, values)
+        _check_class_weights(target, tuning.weights_of_classes or {})
+        return target
+    limits = tuning.target_minimum, tuning.target_maximum
+    _check_limits(inputs.values, *limits)
+    return NumericTarget.fit(name, values, tuning.target_transform, *limits)
+
+
+def _check_class_weights(target: CategoricalTarget, weights: dict[str, float]) -> None:
+    whole = messages.whole()
+    known = set(target.classes)
+    if whole is not None and whole.classes is not None:
+        known |= set(whole.classes)  # a fold may lack one
+    unknown = [name for name in weights if name not in known]
+    if unknown:
+        raise ValueError(
+            f"class_weights names '{unknown[0]}', which is no class of metadata column "
+            f"'{target.column}'; its classes are {', '.join(map(repr, target.classes[:10]))}."
+        )
+
+
+def _check_limits(values, minimum: float | None, maximum: float | None) -> None:
+    for limit, wrong, what in (
+        (minimum, values < (-np.inf if minimum is None else minimum), "below target_minimum"),
+        (maximum, values > (np.inf if maximum is None else maximum), "above target_maximum"),
+    ):
+        if wrong.any():
+            name = values.index[wrong][0]
+            raise ValueError(
+                f"Metadata column '{values.name}' has {int(wrong.sum())} values {what} "
+                f"({limit:g}), such as {values[name]:g} of sample '{name}': choose another limit, "
+                "or correct these values."
+            )
 
 
 def _learns_phylogeny(inputs: RunInput) -> bool:
@@ -138,7 +175,8 @@ def prepare_data(
 
 def _pass(inputs: RunInput, target: Target | None, table, unifrac) -> Pass:
     groups = inputs.group_numbers(table.sample_ids)
-    return Pass(table, _learnt(inputs, target, table), unifrac, groups)
+    weights = None if target is None else inputs.weighting.of(table.sample_ids)
+    return Pass(table, _learnt(inputs, target, table), unifrac, groups, weights)
 
 
 def _learnt(inputs: RunInput, target: Target | None, table) -> np.ndarray | None:

@@ -27,12 +27,24 @@ class Pass:
         Gives the phylogenetic targets of a batch from its rows and counts.
     groups : ndarray of shape (n_samples,), optional
         Number of the group of each sample.
+    weights : ndarray of shape (n_samples,), float32, optional
+        How much each sample counts where the target is learnt; 1 on average.
     """
 
     table: SampleTable
     targets: np.ndarray | None = None
     unifrac: UniFracSource | None = None
     groups: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> "Pass":
+        """Keep these samples, which have targets; what is said of the phylogeny is left."""
+        kept = {
+            name: value[rows]
+            for name in ("targets", "groups", "weights")
+            if (value := getattr(self, name)) is not None
+        }
+        return replace(self, table=self.table.take(rows), **kept)
 
 
 class TrainingPasses:

@@ -1,7 +1,7 @@
 """What a run is made from, read and checked once, and handed down whole."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from q2_aam.core.model.specification import ModelSpec
 from q2_aam.core.model.trained_model import TrainedModel
 from q2_aam.core.options.config import Settings
 from q2_aam.core.training.preparation.fingerprint import fingerprint
+from q2_aam.core.training.preparation.weighting import Weighting
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,10 @@ class RunInput:
         Training samples that UniFrac is compared with, instead of a random choice.
     groups : pandas.Series, optional
         Group by sample id: samples of a group are not divided into training and validation.
+    covariates : pandas.DataFrame, optional
+        Columns that are read beside the table, by sample id, as from `read_covariates`.
+    weighting : Weighting
+        How much samples count where the target is learnt.
     """
 
     kind: str
@@ -45,6 +50,8 @@ class RunInput:
     encoder: TrainedModel | None = None
     reference_ids: Sequence[str] | None = None
     groups: pd.Series | None = None
+    covariates: pd.DataFrame | None = None
+    weighting: Weighting = field(default_factory=Weighting)
 
     @property
     def seed(self) -> int:
@@ -75,4 +82,6 @@ class RunInput:
             None if values is None else [[name, str(value)] for name, value in values.items()],
             *(weight.numpy() for _, weight in sorted(weights.items())),
             *([] if self.groups is None else [list(self.groups.items())]),
+            *self.weighting.content(),
+            *([] if self.covariates is None else [self.covariates.to_csv()]),
         )

@@ -1,13 +1,15 @@
 """The samples of a run: rarefied, and divided into training and validation samples."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from q2_aam.core.data.rarefaction import check_depth, rarefy, suitable_depth
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.data.splits.validation_split import divide, tell_of_groups
+from q2_aam.core.model.covariates import Covariates
 from q2_aam.core.model.specification import CLASSIFIER, Reads
 from q2_aam.core.options.config import DataConfig
 from q2_aam.core.training.preparation.run_input import RunInput
@@ -35,6 +37,19 @@ class Samples:
     def sample_ids(self) -> list[str]:
         """The samples of the run, those for validation last."""
         return [*self.fixed.sample_ids, *(self.held.sample_ids if self.held is not None else ())]
+
+    def with_covariates(self, covariates: Covariates, frame: pd.DataFrame) -> "Samples":
+        """Add the covariates of the samples, which the columns of a frame have by sample id."""
+
+        def beside(table: SampleTable | None) -> SampleTable | None:
+            if table is None:
+                return None
+            encoded = covariates.encode(frame.loc[list(table.sample_ids)])
+            return replace(table, covariates=encoded)
+
+        fixed = beside(self.fixed)
+        raw = fixed if self.raw is self.fixed else beside(self.raw)
+        return Samples(raw, fixed, beside(self.held))
 
     @property
     def reads(self) -> Reads:
@@ -66,7 +81,7 @@ def prepare_samples(inputs: RunInput) -> Samples:
     _warn_of_rich(rarefied, data)
     classes, groups = None, None
     if inputs.kind == CLASSIFIER:
-        classes = inputs.values[list(rarefied.sample_ids)].to_numpy()
+        classes = inputs.values[list(rarefied.sample_ids)].to_numpy()  # noqa: PD011 - no data frame
     if inputs.groups is not None:
         groups = inputs.groups[list(rarefied.sample_ids)]
     train, held = divide(rarefied.n_samples, data.test_size, seed, classes, groups)

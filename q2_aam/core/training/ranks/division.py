@@ -104,6 +104,8 @@ class PartsOfBatches(Dataset):
         labels, n_targets = {}, (0, 0)
         if whole.target is not None:
             labels["target"], n_targets = whole.target[own], (len(own), n_own)
+        if whole.weight is not None:
+            labels["weight"] = whole.weight[own]
         if whole.reference is not None:
             labels["reference"] = whole.reference[rows]
         if self.batches.unifrac is not None:
@@ -153,6 +155,7 @@ def _samples(whole: Batch, rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         "tokens": tokens[:, :longest].contiguous(),
         "asv_index": place[index].where(present, 0),
         "counts": whole.counts[rows, :largest].contiguous(),
+        "covariates": None if whole.covariates is None else whole.covariates[rows],
     }
     return laid_out, place
 

@@ -167,7 +167,10 @@ def _write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
 
 
 def _of_table(name: str, table: SampleTable) -> dict[str, np.ndarray]:
-    return _of_matrix(name, table.counts) | {f"{name}.ids": np.array(table.sample_ids)}
+    arrays = _of_matrix(name, table.counts) | {f"{name}.ids": np.array(table.sample_ids)}
+    if table.covariates is not None:
+        arrays[f"{name}.covariates"] = table.covariates
+    return arrays
 
 
 def _of_matrix(name: str, matrix: csr_matrix) -> dict[str, np.ndarray]:
@@ -179,8 +182,8 @@ def _of_matrix(name: str, matrix: csr_matrix) -> dict[str, np.ndarray]:
 
 def _of_pass(name: str, part: Pass) -> dict[str, np.ndarray]:
     arrays = {} if part.targets is None else {f"{name}.targets": part.targets}
-    if part.groups is not None:
-        arrays[f"{name}.groups"] = part.groups
+    others = {"groups": part.groups, "weights": part.weights}
+    arrays |= {f"{name}.{n}": array for n, array in others.items() if array is not None}
     if isinstance(part.unifrac, StoredTargets):
         arrays[f"{name}.unifrac"] = part.unifrac.values  # noqa: PD011
         arrays["pairs"] = np.array(part.unifrac.pairs)
@@ -199,14 +202,18 @@ def _matrix(name: str, arrays: dict) -> csr_matrix:
 
 def _table(name: str, arrays: dict) -> SampleTable:
     ids = [tuple(arrays[key].tolist()) for key in (f"{name}.ids", "feature_ids")]
-    return SampleTable(_matrix(name, arrays), *ids, arrays["tokens"])
+    covariates = arrays.get(f"{name}.covariates")
+    return SampleTable(_matrix(name, arrays), *ids, arrays["tokens"], covariates)
 
 
 def _pass(name: str, table: SampleTable, arrays: dict, lazy: LazyTargets | None) -> Pass:
     unifrac = lazy
     if f"{name}.unifrac" in arrays:
         unifrac = StoredTargets(arrays[f"{name}.unifrac"], bool(arrays["pairs"]))
-    return Pass(table, arrays.get(f"{name}.targets"), unifrac, arrays.get(f"{name}.groups"))
+    targets, groups, weights = (
+        arrays.get(f"{name}.{part}") for part in ("targets", "groups", "weights")
+    )
+    return Pass(table, targets, unifrac, groups, weights)
 
 
 def _lazy_targets(arrays, spec: ModelSpec, references: References | None) -> LazyTargets | None:

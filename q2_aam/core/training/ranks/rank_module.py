@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from q2_aam.core.data.batch_loader import loader
+from q2_aam.core.data.mini_batches import Labels
 from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.model.inference import embed, encode_asvs
 from q2_aam.core.model.output import Output
@@ -67,7 +68,7 @@ class DividedObjective(Objective):
         batch: PartOfBatch,
         output: Output,
         unifrac: tuple[Tensor, Tensor] | None = None,
-        asked: Tensor | None = None,
+        asked: Labels | None = None,
     ) -> Losses:
         """Compute the losses of a part; the arguments are those of `Objective`."""
         n, whole = exchange.n_ranks(), 0 if unifrac is None else self.entries(batch)

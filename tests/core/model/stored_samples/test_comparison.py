@@ -162,7 +162,8 @@ def test_validation_samples_say_how_much_trees_and_stored_samples_count(
 ):
     asked = []
 
-    def ensemble_weights(parts, known, target, factors):
+    def ensemble_weights(parts, known, target, factors, weights):
+        assert weights is None
         asked.append((parts, known, target))
         return 0.6, 0.3, 0.1
 
