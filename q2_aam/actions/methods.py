@@ -145,6 +145,7 @@ def predict_regression(
     regressor: AAMModelDirectoryFormat,
     sequences: DNAFASTAFormat = None,
     covariates: qiime2.Metadata = None,
+    only_covariates: bool = False,
     device: str = "auto",
 ) -> pd.Series:
     """Predict a numeric column."""
@@ -152,7 +153,11 @@ def predict_regression(
         from q2_aam.core import api
 
         return api.predict_regression(
-            table, load_model(regressor), device=device, **_beside(sequences, covariates)
+            table,
+            load_model(regressor),
+            device=device,
+            only_covariates=only_covariates,
+            **_beside(sequences, covariates),
         )
 
 
@@ -178,6 +183,7 @@ def predict_classification(
     classifier: AAMModelDirectoryFormat,
     sequences: DNAFASTAFormat = None,
     covariates: qiime2.Metadata = None,
+    only_covariates: bool = False,
     device: str = "auto",
 ) -> (pd.Series, pd.DataFrame):
     """Predict a categorical column."""
@@ -187,7 +193,11 @@ def predict_classification(
         model = load_model(classifier)
         _warn_of_class_names(model.spec.target)
         return api.predict_classification(
-            table, model, device=device, **_beside(sequences, covariates)
+            table,
+            model,
+            device=device,
+            only_covariates=only_covariates,
+            **_beside(sequences, covariates),
         )
 
 

@@ -4,13 +4,21 @@ from q2_sample_classifier import ClassifierPredictions, Probabilities, Regressor
 from q2_types.feature_data import FeatureData, Sequence
 from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.sample_data import SampleData
-from qiime2.plugin import Metadata
+from qiime2.plugin import Bool, Metadata
 
 from q2_aam.actions import methods
 from q2_aam.actions.parameters import prediction_help, prediction_types
 from q2_aam.registration.shared import COVARIATES_HELP, NEW_TABLE_HELP, SEQUENCES_HELP, citations
 from q2_aam.types.intervals import AAMIntervals
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceRegressor
+
+COVARIATES = {"covariates": Metadata, "only_covariates": Bool}
+BOTH_HELP = {
+    "covariates": COVARIATES_HELP,
+    "only_covariates": "Predict from the covariates alone, without the ASVs, by kernel ridge "
+    "regression on the samples that the model stores. What the model predicts better than this "
+    "comes from the microbiome.",
+}
 
 
 def register(plugin):
@@ -28,14 +36,14 @@ def _register_regression(plugin):
             "regressor": AAMModel[SequenceRegressor],
             "sequences": FeatureData[Sequence],
         },
-        parameters={"covariates": Metadata, **prediction_types()},
+        parameters={**COVARIATES, **prediction_types()},
         outputs=[("predictions", SampleData[RegressorPredictions])],
         input_descriptions={
             "table": NEW_TABLE_HELP,
             "regressor": "A model made by train-regressor.",
             "sequences": SEQUENCES_HELP,
         },
-        parameter_descriptions={"covariates": COVARIATES_HELP, **prediction_help()},
+        parameter_descriptions={**BOTH_HELP, **prediction_help()},
         output_descriptions={
             "predictions": "A prediction for each sample, in the units of the column."
         },
@@ -54,7 +62,7 @@ def _register_classification(plugin):
             "classifier": AAMModel[SequenceClassifier],
             "sequences": FeatureData[Sequence],
         },
-        parameters={"covariates": Metadata, **prediction_types()},
+        parameters={**COVARIATES, **prediction_types()},
         outputs=[
             ("predictions", SampleData[ClassifierPredictions]),
             ("probabilities", SampleData[Probabilities]),
@@ -64,7 +72,7 @@ def _register_classification(plugin):
             "classifier": "A model made by train-classifier.",
             "sequences": SEQUENCES_HELP,
         },
-        parameter_descriptions={"covariates": COVARIATES_HELP, **prediction_help()},
+        parameter_descriptions={**BOTH_HELP, **prediction_help()},
         output_descriptions={
             "predictions": "The most probable class of each sample.",
             "probabilities": "The probability of each class for each sample.",

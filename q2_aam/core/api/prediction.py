@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from q2_aam.core.data.sample_table import SampleTable
 from q2_aam.core.data.sequences import Sequences
 from q2_aam.core.data.target import PREDICTION
+from q2_aam.core.explain.covariates_alone import learnt_from_covariates
 from q2_aam.core.explain.prediction_input import prediction_input
 from q2_aam.core.explain.questions import check_quantiles
 from q2_aam.core.model import inference
@@ -19,6 +19,7 @@ def predict_regression(
     *,
     sequences: Sequences = None,
     covariates: pd.DataFrame | None = None,
+    only_covariates: bool = False,
     device: str = "auto",
 ) -> pd.Series:
     """Predict a numeric column for samples.
@@ -33,6 +34,8 @@ def predict_regression(
         As in training.
     covariates : pandas.DataFrame, optional
         By sample id, the columns that the model was trained with; not needed if there were none.
+    only_covariates : bool
+        Predict from the covariates alone, to see what they say without the ASVs.
     device : {'auto', 'cpu', 'cuda', 'mps'}
 
     Returns
@@ -42,10 +45,9 @@ def predict_regression(
         reads are left out, with a warning.
     """
     check_kind(model, REGRESSOR, "predict-classification")
-    samples, module = prediction_input(model, table, sequences, device, covariates)
-    learnt = inference.predict(module, samples, model.spec.data).numpy()[:, 0]
-    values = model.spec.target.to_units(learnt)
-    return pd.Series(values, index=_ids(samples), name=PREDICTION)
+    ids, learnt = _learnt(model, table, sequences, covariates, only_covariates, device)
+    values = model.spec.target.to_units(learnt.numpy()[:, 0])
+    return pd.Series(values, index=ids, name=PREDICTION)
 
 
 def predict_quantiles(
@@ -79,7 +81,7 @@ def predict_quantiles(
     samples, module = prediction_input(model, table, sequences, device, covariates)
     learnt = inference.predict_quantiles(module, samples, spec.data).numpy()
     values, columns = spec.target.to_units(learnt), quantile_levels.names(spec.quantiles)
-    return pd.DataFrame(values, index=_ids(samples), columns=columns)
+    return pd.DataFrame(values, index=_index(samples.sample_ids), columns=columns)
 
 
 def predict_classification(
@@ -88,6 +90,7 @@ def predict_classification(
     *,
     sequences: Sequences = None,
     covariates: pd.DataFrame | None = None,
+    only_covariates: bool = False,
     device: str = "auto",
 ) -> tuple[pd.Series, pd.DataFrame]:
     """Predict a categorical column for samples.
@@ -102,15 +105,23 @@ def predict_classification(
         A column for each class. Rows sum to one.
     """
     check_kind(model, CLASSIFIER, "predict-regression")
-    samples, module = prediction_input(model, table, sequences, device, covariates)
-    classes = list(model.spec.target.classes)
-    likely = inference.predict(module, samples, model.spec.data).double()
+    ids, likely = _learnt(model, table, sequences, covariates, only_covariates, device)
+    classes, likely = list(model.spec.target.classes), likely.double()
     likely /= likely.sum(dim=1, keepdim=True)
-    probabilities = pd.DataFrame(likely.numpy(), index=_ids(samples), columns=classes)
+    probabilities = pd.DataFrame(likely.numpy(), index=ids, columns=classes)
     best = probabilities.to_numpy().argmax(axis=1)
-    predictions = pd.Series([classes[i] for i in best], index=_ids(samples), name=PREDICTION)
+    predictions = pd.Series([classes[i] for i in best], index=ids, name=PREDICTION)
     return predictions, probabilities
 
 
-def _ids(samples: SampleTable) -> pd.Index:
-    return pd.Index(samples.sample_ids, name="sample-id")
+def _learnt(model, table, sequences, covariates, only_covariates, device):
+    """Return the ids of the samples, and what is predicted of them in the scale of training."""
+    if only_covariates:
+        ids, learnt = learnt_from_covariates(model, table, sequences, covariates)
+        return _index(ids), learnt
+    samples, module = prediction_input(model, table, sequences, device, covariates)
+    return _index(samples.sample_ids), inference.predict(module, samples, model.spec.data)
+
+
+def _index(sample_ids) -> pd.Index:
+    return pd.Index(sample_ids, name="sample-id")

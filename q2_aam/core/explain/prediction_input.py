@@ -56,11 +56,19 @@ def prediction_input(
     """
     _check_covariates(model, covariates)
     samples, module = input_of_encoder(model, table, sequences, device)
+    return covariates_for(model, samples, covariates), module
+
+
+def covariates_for(
+    model: TrainedModel, samples: SampleTable, covariates: pd.DataFrame | None
+) -> SampleTable:
+    """Add the covariates that a model was trained with to samples; there may be none."""
+    _check_covariates(model, covariates)
     if covariates is None:
-        return samples, module
-    wanted = covariates[[name for name in model.spec.covariates.names if name in covariates]]
-    found = read_covariates(wanted, samples.sample_ids)
-    return replace(samples, covariates=model.spec.covariates.encode(found)), module
+        return samples
+    learnt = model.spec.covariates
+    wanted = covariates[[name for name in learnt.names if name in covariates]]
+    return replace(samples, covariates=learnt.encode(read_covariates(wanted, samples.sample_ids)))
 
 
 def _check_covariates(model: TrainedModel, covariates: pd.DataFrame | None) -> None:

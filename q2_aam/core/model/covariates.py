@@ -206,6 +206,9 @@ class Covariates:
         """Return everything as JSON values."""
         kinds = {made_by: kind for kind, made_by in KINDS.items()}
         columns = [{"kind": kinds[type(column)]} | asdict(column) for column in self.columns]
+        for column in columns:
+            if "categories" in column:
+                column["categories"] = list(column["categories"])
         return {"columns": columns, "score": self.score}
 
     @classmethod

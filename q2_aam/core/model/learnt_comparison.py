@@ -35,9 +35,6 @@ FIRST_VECTORS = 2.0
 FIRST_COVARIATES = 0.5
 """Standard deviation of the weights of covariates before training."""
 
-UNKNOWN_SHARE = 0.1
-"""Share of the samples of which a covariate is made unknown in training, each by itself."""
-
 LEAST_SHARE = 1e-6
 """Share of a class at least, before the logarithm."""
 
@@ -200,10 +197,10 @@ class LearntComparison(nn.Module):
 
     def _some_of(self, covariates: Tensor) -> Tensor:
         """Make some covariates unknown in training, so that the networks learn what that means."""
-        if not self.training:
+        if not self.training or not self.dropout:
             return covariates
         shape = len(covariates), len(self.widths)
-        known = torch.rand(shape, device=covariates.device) >= UNKNOWN_SHARE
+        known = torch.rand(shape, device=covariates.device) >= self.dropout
         return covariates * known.repeat_interleave(
             self.widths.to(known.device), dim=1, output_size=covariates.shape[1]
         )

@@ -71,7 +71,7 @@ def encoder_of(model: TrainedModel) -> TrainedModel:
     """
     if model.spec.kind == ENCODER:
         return model
-    none = dict.fromkeys(("fine_tuning", "target", "stored"))
+    none = dict.fromkeys(("fine_tuning", "target", "stored", "covariates"))
     spec = replace(model.spec, kind=ENCODER, n_vectors=0, **none)
     weights = {
         name.removeprefix(BASE): value

@@ -180,7 +180,7 @@ def regression_loss(kind: str) -> TargetLoss:
     """Return the loss 'huber', 'mse' or 'mae' of predictions (B, 1) and true values (B,)."""
     loss = {"huber": F.huber_loss, "mse": F.mse_loss, "mae": F.l1_loss}[kind]
 
-    def of_single_output(predicted: Tensor, true: Tensor, weights: Tensor | None) -> Tensor:
+    def of_single_output(predicted: Tensor, true: Tensor, weights: Tensor | None = None) -> Tensor:
         return _weighed(loss(predicted.squeeze(-1), true, reduction="none"), weights)
 
     return of_single_output
@@ -196,7 +196,7 @@ def quantile_loss(levels: tuple[float, ...]) -> TargetLoss:
     .. [1] Koenker R, Bassett G. Regression quantiles. Econometrica 46, 33-50 (1978).
     """
 
-    def of_quantiles(predicted: Tensor, true: Tensor, weights: Tensor | None) -> Tensor:
+    def of_quantiles(predicted: Tensor, true: Tensor, weights: Tensor | None = None) -> Tensor:
         level = torch.tensor(levels, dtype=predicted.dtype, device=predicted.device)
         below = true[:, None] - predicted  # positive where the prediction is too low
         return _weighed(torch.maximum(level * below, (level - 1) * below).sum(dim=1), weights)
@@ -211,7 +211,7 @@ def classification_loss(factors: Tensor | None = None) -> TargetLoss:
     would not feel the weights, and the loss would depend on which samples are together.
     """
 
-    def of_logits(logits: Tensor, true: Tensor, weights: Tensor | None) -> Tensor:
+    def of_logits(logits: Tensor, true: Tensor, weights: Tensor | None = None) -> Tensor:
         each = F.cross_entropy(logits, true, reduction="none")
         return _weighed(each if factors is None else each * factors.to(each)[true], weights)
 

@@ -14,6 +14,7 @@ from q2_aam.core.model.stored_samples.extra_trees import (
     TREES_OF_EACH,
     Trees,
     grow,
+    side_by_side,
 )
 
 RNG = np.random.default_rng(3)
@@ -157,3 +158,33 @@ def test_trees_are_no_deeper_than_they_are_followed(monkeypatch):
 )
 def test_more_samples_have_fewer_asvs_tried_at_a_split(n_samples, n_features, tried):
     assert extra_trees._tried(n_samples, n_features) == tried
+
+
+def test_covariates_stand_beside_the_asvs_as_they_are():
+    beside, asked = RNG.standard_normal((60, 3)), RNG.standard_normal((OTHERS.shape[0], 3))
+    target = NUMBERS + 3 * beside[:, 1]
+    made = ExtraTreesRegressor(**OPTIONS, min_samples_leaf=2, random_state=5)
+
+    def both(roots, numbers, power):
+        return np.concatenate([dense(roots, power), numbers], axis=1, dtype=np.float32)
+
+    expected = [
+        made.fit(both(ROOTS, beside, p), target).predict(both(OTHERS, asked, p)) for p in POWERS
+    ]
+    trees = grow(ROOTS, target, covariates=beside, seed=5)
+    found = trees.numbers(side_by_side(OTHERS, asked.astype(np.float32)))
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-4)
+    assert trees.feature.max() == ROOTS.shape[1] + 2
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_weights_reach_the_trees(classes):
+    weights, target = RNG.random(60) + 0.1, CLASSES if classes else NUMBERS
+    kind = ExtraTreesClassifier if classes else ExtraTreesRegressor
+    options = OPTIONS if classes else {**OPTIONS, "min_samples_leaf": 2}
+    grown = grow(ROOTS, target, classes=classes, weights=weights, seed=5)
+    said = []
+    for power in POWERS:
+        made = kind(**options, random_state=5).fit(dense(ROOTS, power), target, weights)
+        said += [tree.predict(dense(OTHERS, power)) for tree in made.estimators_]
+    np.testing.assert_allclose(grown._values(OTHERS), np.array(said).T, atol=1e-5)

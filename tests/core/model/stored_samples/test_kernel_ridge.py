@@ -117,3 +117,46 @@ def test_numbers_of_persons_are_not_chosen_by_how_well_they_are_recognised():
     recognised = fit_numbers(similar(x, x), y).numbers(similar(new, x))
     guess = fit_numbers(similar(x, x), y, person).numbers(similar(new, x))
     assert guess.std() < 0.5 * recognised.std()
+
+
+def test_whole_weights_are_as_many_copies_of_a_sample():
+    x, new = RNG.random(30) * 5, RNG.random(9) * 5
+    y, copies = np.sin(x), RNG.integers(1, 4, 30)
+    often = np.repeat(np.arange(30), copies)
+    solver = regression._Solver(similar(x, x), weights=copies.astype(float))
+    repeated = regression._Solver(similar(x[often], x[often]))
+    columns = y[:, None], y[often][:, None]
+    for one, many in zip(solver.left_out(columns[0]), repeated.left_out(columns[1]), strict=True):
+        assert one[0] == many[0]
+    code = Code(1, 1.0, 1.0)
+    for solved, at, column in ((solver, x, columns[0]), (repeated, x[often], columns[1])):
+        mean = solved.mean(column)
+        fitted = solved.solve([(0.5, code, column, mean)], np.ones(1), 0.0)
+        said = fitted.intercept + similar(new, at) @ fitted.dual
+        if solved is solver:
+            expected = said
+    np.testing.assert_allclose(said, expected, atol=1e-9)
+
+
+def test_left_out_with_weights_equals_leaving_each_sample_out():
+    x, y, weights = RNG.random(12), RNG.random((12, 1)), RNG.random(12) + 0.1
+    kernel, mean = similar(x, x), np.average(y, axis=0, weights=weights)
+    for ridge, fitted in regression._Solver(kernel, weights=weights).left_out(y):
+        for i in range(12):
+            others = np.arange(12) != i
+            model = KernelRidge(alpha=ridge, kernel="precomputed")
+            inside = kernel[np.ix_(others, others)]
+            model.fit(inside, (y - mean)[others], sample_weight=weights[others])
+            expected = model.predict(kernel[i, others][None]) + mean
+            np.testing.assert_allclose(fitted[i], expected[0], atol=1e-9)
+
+
+def test_equal_weights_change_nothing():
+    x = RNG.random(40) * 5
+    y, labels = np.sin(x), (x > 2).astype(int)
+    plain = fit_numbers(similar(x, x), y)
+    weighed = fit_numbers(similar(x, x), y, weights=np.ones(40))
+    np.testing.assert_allclose(plain.dual, weighed.dual, atol=1e-9)
+    plain = fit_classes(similar(x, x), labels, np.ones(2))
+    weighed = fit_classes(similar(x, x), labels, np.ones(2), weights=np.ones(40))
+    np.testing.assert_allclose(plain.dual, weighed.dual, atol=1e-9)

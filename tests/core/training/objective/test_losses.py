@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss, mean_absolute_error, mean_pinball_loss, me
 from sklearn.utils.class_weight import compute_class_weight
 
 from q2_aam.core.data import nucleotides
-from q2_aam.core.data.mini_batches import Batch
+from q2_aam.core.data.mini_batches import Batch, Labels
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
 from q2_aam.core.model.output import Output
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
@@ -71,7 +71,7 @@ def test_classification_loss_equals_scikit_learn(rng):
 def test_classification_loss_weighs_classes_as_scikit_learn(rng):
     logits, true = rng.normal(size=(40, 3)), rng.choice(3, 40, p=[0.7, 0.2, 0.1])
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    factors = class_factors(ClassificationConfig(class_weights="balanced"), true, 3)
+    factors = class_factors(ClassificationConfig(class_weights="balanced"), true, "abc")
     expected = log_loss(true, chances, sample_weight=factors[true])
     loss = classification_loss(torch.as_tensor(factors))
     assert computed(loss, logits, true) == pytest.approx(expected)
@@ -96,11 +96,11 @@ def test_class_factors_balanced_are_those_of_scikit_learn(rng):
     classes = np.append(rng.choice(3, 40, p=[0.7, 0.2, 0.1]), [0, 1, 2])
     config = ClassificationConfig(class_weights="balanced")
     expected = compute_class_weight("balanced", classes=np.arange(3), y=classes)
-    assert class_factors(config, classes, 3) == pytest.approx(expected)
+    assert class_factors(config, classes, "abc") == pytest.approx(expected)
 
 
 def test_class_factors_none_are_one():
-    assert class_factors(ClassificationConfig(), np.array([0, 0, 1]), 2).tolist() == [1, 1]
+    assert class_factors(ClassificationConfig(), np.array([0, 0, 1]), "ab").tolist() == [1, 1]
 
 
 def test_nucleotide_loss_is_the_mean_surprise(rng):
@@ -108,6 +108,32 @@ def test_nucleotide_loss_is_the_mean_surprise(rng):
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = log_loss(bases, chances, labels=range(4))
     assert computed(nucleotide_loss, logits, bases) == pytest.approx(expected)
+
+
+def test_class_factors_by_hand_are_one_on_average():
+    config, target = ClassificationConfig(class_weights="b:3,c:2"), np.array([0, 0, 1, 2])
+    factors = class_factors(config, target, "abc")
+    assert factors / factors[0] == pytest.approx([1, 3, 2])
+    assert factors[target].mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "true"),
+    [
+        (regression_loss("huber"), torch.tensor([0.0, 2.0, 5.0])),
+        (regression_loss("mae"), torch.tensor([0.0, 2.0, 5.0])),
+        (quantile_loss((0.1, 0.5, 0.9)), torch.tensor([0.0, 2.0, 5.0])),
+        (classification_loss(torch.tensor([1.0, 2.0, 3.0])), torch.tensor([0, 2, 1])),
+    ],
+)
+def test_weights_of_samples_multiply_their_losses(loss, true, rng):
+    said = torch.as_tensor(rng.normal(size=(3, 3)), dtype=torch.float32)
+    if loss.__name__ == "of_single_output":
+        said = said[:, :1]
+    weights = torch.tensor([0.5, 2.0, 0.5])
+    each = torch.stack([loss(said[i : i + 1], true[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(loss(said, true, weights), (weights * each).mean())
+    torch.testing.assert_close(loss(said, true, torch.ones(3)), loss(said, true))
 
 
 def test_nucleotide_loss_of_nothing_masked_is_zero_with_a_gradient():
@@ -257,7 +283,7 @@ def test_target_loss_is_the_mean_of_each_network_and_of_what_is_asked_beside(sai
     asked = torch.as_tensor(rng.normal(size=5))
     mae, mse = regression_loss("mae"), regression_loss("mse")
     objective = Objective(target_penalty=1.0, target_loss=mse, comparison_loss=mae)
-    found = objective(batch, replace(output, compared=compared), None, asked).target
+    found = objective(batch, replace(output, compared=compared), None, Labels(asked)).target
     own = np.mean([float(mae(x[:3], batch.target)) for x in compared])
     others = np.mean([float(mae(x[3:], asked)) for x in compared])
     read = float(mse(output.read[0], batch.target))

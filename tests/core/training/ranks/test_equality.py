@@ -51,6 +51,10 @@ FINE_TUNING = {
     "phylogeny": ("age", {"optimizer": "sgd", "phylogeny": True, "best_metric": "r2"}),
     "quantiles": ("age", {"optimizer": "sgd", "loss_type": "quantile", "batch_size": 5}),
     "frozen": ("age", {"optimizer": "adam", "freeze_base": True, "encoder": True}),
+    "covariates-and-weights": (
+        "age",
+        {"optimizer": "sgd", "stored_samples": 100, "batch_size": 5, "beside": True},
+    ),
     "classes": ("site", {"optimizer": "sgd", "class_weights": "balanced", "batch_size": 5}),
     "frozen-classes": ("site", {"optimizer": "sgd", "freeze_base": True, "encoder": True}),
     "accumulated": ("site", {"batch_size": 3, "gradient_accumulation_steps": 4}),
@@ -64,7 +68,7 @@ SHIFTS = ("transformer.norm.bias", "pooling.value.bias", "pooling.combine.bias")
 
 ORDINARY = {
     (3, "stripes-sgd"), (3, "pairs"), (3, "one-sample"), (3, "regression"), (3, "compared-frozen"),
-    (3, "compared"),
+    (3, "compared"), (3, "covariates-and-weights"),
 }  # fmt: skip
 
 
@@ -145,6 +149,9 @@ def test_fine_tuning(simulated, tree_path, quick, alone, together, case):
         options["phylogeny"] = tree_path
     if options.pop("encoder", False):
         options["encoder"] = alone("encoder", lambda: api.pretrain(table, tree_path, **quick))
+    if options.pop("beside", False):
+        options["covariates"] = simulated.metadata[["site"]]
+        options["weights"] = simulated.metadata["age"].rename("weight")
     action = {"age": api.train_regressor, "site": api.train_classifier}[column]
     one = alone(f"to {case}", lambda: action(table, simulated.metadata[column], **options))
     several = action(table, simulated.metadata[column], monitor=together, **options)
