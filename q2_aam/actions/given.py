@@ -1,4 +1,4 @@
-"""What every pipeline is given beside its options: artifacts, and columns of metadata."""
+"""What every pipeline is given beside its options: artifacts, columns of metadata, choices."""
 
 import inspect
 from dataclasses import dataclass, fields
@@ -23,6 +23,7 @@ class Given:
     weights: Any = None
     balance: Any = None
     missing_samples: str = "error"
+    forest: str = "auto"
 
 
 def parameters_given() -> list[inspect.Parameter]:

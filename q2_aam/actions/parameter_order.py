@@ -11,6 +11,7 @@ from inspect import Parameter
 OF_THE_STUDY = (
     "split", "test_value", "test_fraction", "folds", "n_folds", "groups", "covariates",
     "covariate_columns", "weights", "balance", "untrainable_folds", "missing_samples",
+    "forest",
 )  # fmt: skip
 """What an action is told of the study, in this order, after its data and before its options."""
 

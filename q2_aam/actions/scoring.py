@@ -5,12 +5,14 @@ import pandas as pd
 import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
-from q2_aam.actions.views import classes_of, groups_of
+from q2_aam.actions.views import classes_and_chances, classes_of, groups_of
 from q2_aam.core.data.target import PREDICTION
 from q2_aam.types.predictions import read_predictions, read_probabilities, write_predictions
 from q2_aam.types.scores import GROUP, N_SAMPLES
 
 ALL = "all samples"
+FOREST = "forest_"
+"""How the columns begin that have scores of a random forest."""
 
 
 def merge_predictions(predictions: PredictionsDirectoryFormat) -> PredictionsDirectoryFormat:
@@ -46,6 +48,7 @@ def score_regression(
     groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     random_seed: int = 0,
+    forest_predictions: PredictionsDirectoryFormat = None,
 ) -> pd.DataFrame:
     """Score predictions of a numeric column."""
     from q2_aam.core.data.metadata import check_numbers, with_values
@@ -55,8 +58,18 @@ def score_regression(
     ids = list(predicted.index)
     true = check_numbers(with_values(ids, metadata.to_series(), missing_samples, numeric=True))
 
+    by_maker = {"": predicted}
+    if forest_predictions is not None:
+        forest = pd.to_numeric(read_predictions(forest_predictions), errors="coerce")
+        _check_same("forest", true.index, forest.index)
+        by_maker[FOREST] = forest
+
     def scores_of(ids):
-        return regression_scores(true[ids], predicted[ids], random_seed)
+        return {
+            f"{prefix}{name}": score
+            for prefix, made in by_maker.items()
+            for name, score in regression_scores(true[ids], made[ids], random_seed).items()
+        }
 
     return _table(true.index, _groups_of(true.index, groups), scores_of)
 
@@ -68,6 +81,8 @@ def score_classification(
     groups: qiime2.MetadataColumn = None,
     missing_samples: str = "error",
     random_seed: int = 0,
+    forest_predictions: PredictionsDirectoryFormat = None,
+    forest_probabilities: ProbabilitiesDirectoryFormat = None,
 ) -> pd.DataFrame:
     """Score predictions of a categorical column."""
     from q2_aam.core.data.metadata import with_values
@@ -83,15 +98,33 @@ def score_classification(
             "probabilities; give both outputs of one predict-classification."
         )
     check_classes(true, chances.columns)
-    chances = chances.loc[true.index]
+    by_maker = {"": (predicted, chances)}
+    forest = classes_and_chances("forest", forest_predictions, forest_probabilities)
+    if forest is not None:
+        for made in forest:
+            _check_same("forest", true.index, made.index)
+        by_maker[FOREST] = forest
 
     def scores_of(ids):
-        report = classification_scores(
-            true[ids].tolist(), predicted[ids].tolist(), chances.loc[ids], random_seed
-        )
-        return report.overall
+        scores = {}
+        for prefix, (made, sure) in by_maker.items():
+            report = classification_scores(
+                true[ids].tolist(), made[ids].tolist(), sure.loc[ids], random_seed
+            )
+            scores |= {f"{prefix}{name}": score for name, score in report.overall.items()}
+        return scores
 
     return _table(true.index, _groups_of(true.index, groups), scores_of)
+
+
+def _check_same(name: str, sample_ids: pd.Index, found: pd.Index) -> None:
+    """Refuse a baseline that does not predict each sample."""
+    missing = sample_ids.difference(found)
+    if len(missing):
+        raise ValueError(
+            f"{len(missing)} of the {len(sample_ids)} predicted samples, such as '{missing[0]}', "
+            f"are not in the predictions of the {name}; let both predict the same table."
+        )
 
 
 def _groups_of(sample_ids: pd.Index, groups) -> dict[str, pd.Index]:

@@ -7,6 +7,7 @@ import qiime2
 
 from q2_aam.core.data.splits.grouped_split import name_of
 from q2_aam.types.models import AAMModelDirectoryFormat
+from q2_aam.types.predictions import read_predictions, read_probabilities
 
 RUN_DIR_VARIABLE = "Q2_AAM_RUN_DIR"
 
@@ -129,6 +130,24 @@ def groups_of(column: qiime2.MetadataColumn | None) -> pd.Series | None:
     if column is None:
         return None
     return column.to_series().map(name_of, na_action="ignore").astype(object)
+
+
+def classes_and_chances(name: str, predictions, probabilities) -> tuple | None:
+    """Return what a baseline predicts: classes and probabilities; None if it is absent.
+
+    Raises
+    ------
+    ValueError
+        If one of the two is given without the other.
+    """
+    if predictions is None and probabilities is None:
+        return None
+    if predictions is None or probabilities is None:
+        given, missing = f"{name}_predictions", f"{name}_probabilities"
+        if predictions is None:
+            given, missing = missing, given
+        raise ValueError(f"{given} is given without {missing}; give both, or none of them.")
+    return read_predictions(predictions), read_probabilities(probabilities)
 
 
 def load_model(model):

@@ -4,7 +4,7 @@ import pandas as pd
 import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
-from q2_aam.actions.views import classes_of, groups_of
+from q2_aam.actions.views import classes_and_chances, classes_of, groups_of
 from q2_aam.types.models import AAMModelDirectoryFormat
 from q2_aam.types.predictions import read_predictions, read_probabilities
 
@@ -25,9 +25,10 @@ def evaluate_regression(
     missing_samples: str = "error",
     random_seed: int = 0,
     intervals: pd.DataFrame = None,
+    forest_predictions: PredictionsDirectoryFormat = None,
 ) -> None:
     """Compare predicted with true values of a numeric column."""
-    from q2_aam.pages import frame, regression
+    from q2_aam.pages import baselines, frame, regression
 
     page = regression.page(
         read_predictions(predictions),
@@ -36,6 +37,9 @@ def evaluate_regression(
         missing_samples,
         random_seed,
         intervals,
+        {}
+        if forest_predictions is None
+        else {baselines.FOREST: read_predictions(forest_predictions)},
     )
     frame.write(page, output_dir)
 
@@ -47,15 +51,19 @@ def evaluate_classification(
     metadata: qiime2.MetadataColumn,
     missing_samples: str = "error",
     random_seed: int = 0,
+    forest_predictions: PredictionsDirectoryFormat = None,
+    forest_probabilities: ProbabilitiesDirectoryFormat = None,
 ) -> None:
     """Compare predicted with true classes."""
-    from q2_aam.pages import classification, frame
+    from q2_aam.pages import baselines, classification, frame
 
+    forest = classes_and_chances("forest", forest_predictions, forest_probabilities)
     page = classification.page(
         read_predictions(predictions),
         read_probabilities(probabilities),
         classes_of(metadata),
         missing_samples,
         random_seed,
+        {} if forest is None else {baselines.FOREST: forest},
     )
     frame.write(page, output_dir)

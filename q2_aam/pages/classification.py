@@ -5,7 +5,9 @@ import pandas as pd
 
 from q2_aam.core.evaluation import classification_curves
 from q2_aam.core.evaluation.classes import check_classes
+from q2_aam.core.evaluation.differences import classification_differences
 from q2_aam.core.evaluation.scores import ClassificationReport, classification_scores
+from q2_aam.pages import baselines as of_baselines
 from q2_aam.pages import charts as charts
 from q2_aam.pages import legend, samples
 from q2_aam.pages.frame import Download, Figure, Page, Section, Table, count, interval, number
@@ -30,6 +32,7 @@ def page(
     column: pd.Series,
     missing: str,
     seed: int,
+    baselines: dict[str, tuple[pd.Series, pd.DataFrame]] | None = None,
 ) -> Page:
     """Compose the page.
 
@@ -44,24 +47,29 @@ def page(
     missing : {'error', 'ignore'}
         What to do with predicted samples without a class.
     seed : int
+    baselines : dict of str to tuple, optional
+        Predictions and probabilities of the same samples to compare with, by what made them.
 
     Raises
     ------
     ValueError
         If predictions and probabilities are of other samples, or samples lack classes and may
-        not, or no true class is one that the model knows.
+        not, or no true class is one that the model knows, or a baseline lacks samples.
     """
     true = samples.true_values(predictions, column, missing).astype(str)
     probabilities = _aligned(probabilities, predictions).loc[true.index]
     check_classes(true, probabilities.columns)
     predicted = predictions.loc[true.index]
     report = classification_scores(true.tolist(), predicted.tolist(), probabilities, seed)
+    compared = _compare(true, (predicted, probabilities), baselines or {}, seed)
     chances = probabilities.div(probabilities.sum(axis=1), axis=0)
     table = pd.DataFrame({"true": true, "predicted": predicted})
     table["probability"] = chances.max(axis=1)
+    table = table.assign(**{name: made[0] for name, made in (baselines or {}).items()})
     shown = [c for c in report.by_class if c.n_true or c.n_predicted]
     sections = [
         _scores(report),
+        *of_baselines.sections(compared, report.overall, LABELS),
         _confusion(report, shown),
         _ranking(report, true, chances),
         _calibration(report, table),
@@ -76,10 +84,25 @@ def page(
         "samples.tsv": Download(
             table.rename_axis("sample-id"), "every sample: true, predicted, its probability"
         ),
+        **of_baselines.downloads(compared),
     }
     notes = samples.notes_on(len(predictions), len(true)) + _notes(true, predicted, chances)
     lead = [_lead(report, len(true), column.name)]
+    lead += [each.sentence(report.overall, "accuracy", "accuracy", number) for each in compared]
     return Page(f"Predictions of {column.name}", lead, sections, notes, downloads)
+
+
+def _compare(true: pd.Series, model, baselines, seed: int) -> list[of_baselines.Comparison]:
+    """Score the baselines, and the model beside them."""
+    compared = []
+    for name, (predictions, probabilities) in baselines.items():
+        of_baselines.same_samples(name, true.index, predictions.index)
+        chances = _aligned(probabilities, predictions).loc[true.index]
+        other = predictions.loc[true.index], chances
+        differences = classification_differences(list(true), model, other, seed)
+        scores = classification_scores(list(true), list(other[0]), chances, seed).overall
+        compared.append(of_baselines.Comparison(name, scores, differences))
+    return compared
 
 
 def _aligned(probabilities: pd.DataFrame, predictions: pd.Series) -> pd.DataFrame:

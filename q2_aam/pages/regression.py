@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from q2_aam.core.data.metadata import check_numbers, with_values
+from q2_aam.core.evaluation.differences import regression_differences
 from q2_aam.core.evaluation.scores import Score, regression_scores
+from q2_aam.pages import baselines as of_baselines
 from q2_aam.pages import charts as charts
 from q2_aam.pages import intervals as of_intervals
 from q2_aam.pages import legend, samples
@@ -30,6 +32,7 @@ def page(
     missing: str,
     seed: int,
     intervals: pd.DataFrame | None = None,
+    baselines: dict[str, pd.Series] | None = None,
 ) -> Page:
     """Compose the page.
 
@@ -46,12 +49,14 @@ def page(
     seed : int
     intervals : pandas.DataFrame, optional
         Quantiles by sample id, a column a quantile.
+    baselines : dict of str to pandas.Series, optional
+        Predictions of the same samples to compare with, by what made them.
 
     Raises
     ------
     ValueError
         If predictions or values are no finite numbers, samples lack values and may not, or
-        samples have no intervals.
+        samples have no intervals or no prediction of a baseline.
     """
     true = check_numbers(samples.true_values(predictions, column, missing, numeric=True))
     predicted = _numeric(predictions).loc[true.index]
@@ -65,19 +70,23 @@ def page(
             n = count(int(table["group"].isna().sum()), "sample")
             notes.append(f"{n} without a group: scored with all, but not by group.")
     scores = regression_scores(true, predicted, seed)
+    compared = _compare(table, baselines or {}, seed)
     notes += _notes(table, scores, column.name)
     if intervals is not None:
         intervals = of_intervals.of_samples(intervals, table.index)
         notes += of_intervals.notes(table, intervals, column.name)
-    sections = [_scores(scores), _samples(table, column.name, seed, intervals)]
+    beside = of_baselines.sections(compared, scores, LABELS)
+    sections = [_scores(scores), *beside, _samples(table, column.name, seed, intervals)]
     lead = [_lead(scores, len(table), column.name)]
+    lead += [each.sentence(scores, "mae", "mean absolute error", number) for each in compared]
     downloads = {
         "scores.tsv": Download(samples.score_frame(scores), "the scores, with intervals"),
         "samples.tsv": Download(_samples_file(table), "every sample: true, predicted, residual"),
+        **of_baselines.downloads(compared),
     }
     if groups is not None:
         by_group = _score_groups(table, seed)
-        sections.insert(1, _groups(by_group, table, groups.name))
+        sections.insert(-1, _groups(by_group, table, groups.name))
         meaning = "the scores of each group"
         downloads["group-scores.tsv"] = Download(_group_file(by_group, table), meaning)
     if intervals is not None:
@@ -86,6 +95,18 @@ def page(
         sections.append(of_intervals.section(table, intervals, held))
         downloads |= _interval_files(table, intervals, held)
     return Page(f"Predictions of {column.name}", lead, sections, notes, downloads)
+
+
+def _compare(table: pd.DataFrame, baselines: dict[str, pd.Series], seed: int):
+    """Score the baselines, and the model beside them; each becomes a column of the table."""
+    compared = []
+    for name, predictions in baselines.items():
+        of_baselines.same_samples(name, table.index, predictions.index)
+        other = table[name] = _numeric(predictions).loc[table.index]
+        differences = regression_differences(table["true"], table["predicted"], other, seed)
+        scores = regression_scores(table["true"], other, seed)
+        compared.append(of_baselines.Comparison(name, scores, differences))
+    return compared
 
 
 def _numeric(predictions: pd.Series) -> pd.Series:

@@ -83,6 +83,13 @@ FOLDS_HELP = {
     "model, for example because they have only one class: stop before any training (error), or "
     "leave the fold out and do not predict its samples (ignore).",
 }
+FOREST = {"forest": Str % Choices("auto", "yes", "no")}
+FOREST_HELP = (
+    "Whether to train the random forest of q2-sample-classifier, at its defaults, on the same "
+    "training samples, and to show its scores on the same held-out samples beside those of the "
+    "model: always (yes), never (no), or if it is estimated to take less than a tenth of the run "
+    "(auto). It reads the tables as they are, without rarefaction."
+)
 STEPS = (
     "If an encoder is given, training starts from it. If only a phylogeny is given, an encoder is "
     "pre-trained on the training samples. Without either, training starts from the encoder that "
@@ -114,7 +121,7 @@ class _Target:
 
     def signature(self, own, own_help):
         """Return what is registered of the inputs and parameters."""
-        parameters = {"metadata": ANY_COLUMN, **own, "missing_samples": MISSING_SAMPLES}
+        parameters = {"metadata": ANY_COLUMN, **own, "missing_samples": MISSING_SAMPLES, **FOREST}
         described = {"metadata": f"The column to predict: {self.what}.{self.hint}", **own_help}
         return {
             "inputs": INPUTS,
@@ -122,6 +129,7 @@ class _Target:
             "parameter_descriptions": {
                 **described,
                 "missing_samples": MISSING_SAMPLES_HELP,
+                "forest": FOREST_HELP,
                 **pipeline_help(self.configs),
             },
         }

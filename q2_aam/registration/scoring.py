@@ -7,7 +7,14 @@ from qiime2.plugin import List, TypeMatch
 from q2_aam.actions import scoring
 from q2_aam.actions.parameters import MISSING_SAMPLES
 from q2_aam.registration.pipelines import CLASS, NUMBER
-from q2_aam.registration.shared import ANY_COLUMN, MISSING_PREDICTED_HELP, SEED, SEED_HELP
+from q2_aam.registration.shared import (
+    ANY_COLUMN,
+    FOREST_CHANCES_HELP,
+    FOREST_HELP,
+    MISSING_PREDICTED_HELP,
+    SEED,
+    SEED_HELP,
+)
 from q2_aam.types.scores import AAMScores
 
 
@@ -29,15 +36,21 @@ def _register_scoring(plugin):
     ):
         plugin.methods.register_function(
             function=function,
-            inputs={name: kind for name, (kind, _) in target.predictions.items()},
+            inputs={name: kind for name, (kind, _) in target.predictions.items()}
+            | {f"forest_{name}": kind for name, (kind, _) in target.predictions.items()},
             parameters={"metadata": ANY_COLUMN, **shared},
             outputs=[("scores", AAMScores)],
             input_descriptions={
                 "predictions": "Predictions of samples that were not used in training.",
                 "probabilities": "The probabilities that belong to the predictions.",
+                "forest_predictions": FOREST_HELP,
+                "forest_probabilities": FOREST_CHANCES_HELP,
             }
             if target is CLASS
-            else {"predictions": "Predictions of samples that were not used in training."},
+            else {
+                "predictions": "Predictions of samples that were not used in training.",
+                "forest_predictions": FOREST_HELP,
+            },
             parameter_descriptions={
                 "metadata": "The true values: the column that was predicted.",
                 "groups": "Also score the samples of each value of this column separately.",
@@ -46,7 +59,8 @@ def _register_scoring(plugin):
             },
             output_descriptions={
                 "scores": "A row for each group and one for all samples: each score with its 95% "
-                "interval. Can be used as metadata."
+                "interval. Columns that begin with 'forest_' are the scores of the random forest, "
+                "if its predictions are given. Can be used as metadata."
             },
             name=f"Score predictions of {target.what}",
             description=(

@@ -64,6 +64,11 @@ MISSING_PREDICTED_HELP = (
     "What to do if predicted samples are not in the metadata, have no value, or have a word for a "
     "missing value, such as 'not applicable': stop (error), or leave these samples out (ignore)."
 )
+FOREST_HELP = (
+    "Predictions of the same samples by a random forest, such as that of q2-sample-classifier, "
+    "trained on the same training samples. Its scores are then shown beside those of the model."
+)
+FOREST_CHANCES_HELP = "The probabilities that belong to the predictions of the random forest."
 CATEGORICAL_HELP = (
     "To make a column of numbers, such as 0 and 1, categorical, add a line to the metadata file "
     "that begins with '#q2:types' and has the word 'categorical' in this column."

@@ -9,6 +9,8 @@ from q2_aam.actions.parameters import MISSING_SAMPLES
 from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
+    FOREST_CHANCES_HELP,
+    FOREST_HELP,
     MISSING_PREDICTED_HELP,
     SEED,
     SEED_HELP,
@@ -50,6 +52,7 @@ def _register_regression(plugin):
         inputs={
             "predictions": SampleData[RegressorPredictions],
             "intervals": SampleData[AAMIntervals],
+            "forest_predictions": SampleData[RegressorPredictions],
         },
         parameters={
             "metadata": ANY_COLUMN,
@@ -62,6 +65,7 @@ def _register_regression(plugin):
             "training.",
             "intervals": "The intervals of these samples, from predict-intervals with the same "
             "model. The page then shows how many true values lie in them, and how wide they are.",
+            "forest_predictions": FOREST_HELP,
         },
         parameter_descriptions={
             "metadata": "The true values: the column that was predicted.",
@@ -86,6 +90,8 @@ def _register_classification(plugin):
         inputs={
             "predictions": SampleData[ClassifierPredictions],
             "probabilities": SampleData[Probabilities],
+            "forest_predictions": SampleData[ClassifierPredictions],
+            "forest_probabilities": SampleData[Probabilities],
         },
         parameters={
             "metadata": ANY_COLUMN,
@@ -96,6 +102,8 @@ def _register_classification(plugin):
             "predictions": "Predictions from predict-classification, of samples that were not "
             "used in training.",
             "probabilities": "The probabilities that belong to the predictions.",
+            "forest_predictions": FOREST_HELP,
+            "forest_probabilities": FOREST_CHANCES_HELP,
         },
         parameter_descriptions={
             "metadata": "The true classes: the column that was predicted.",

@@ -32,7 +32,7 @@ from q2_aam.types.models import AAMModelDirectoryFormat
 from q2_aam.types.scores import AAMScoresFormat
 
 QUICK = {**run_inputs.QUICK, "embedding_dim": 16}
-SHALLOW = {"rarefy_depth": 100}
+SHALLOW = {"rarefy_depth": 100, "forest": "no"}
 
 
 @pytest.fixture(scope="module")
@@ -531,6 +531,8 @@ def test_cross_validate_regression(table, simulated, capsys, monkeypatch):
         "WARNING: Only 48 samples: below 50, scores vary much from one split to the next.",
         "INFO: Training starts from scratch, as the encoder that ships with q2-aam has another "
         "embedding_dim, attention_heads, attention_layers.",
+        "INFO: No random forest is trained beside the model: it would take about 1 s, the rest of "
+        "the run at least 4 s. To have one, choose forest 'yes' (--p-forest yes).",
         *(line for fold in (1, 2) for line in said_of_fold(fold, said)),
         "INFO: Merging the predictions of all folds.",
         "INFO: Scoring the predictions.",
@@ -565,7 +567,7 @@ def said_of_fold(fold, said):
 def test_pipelines_name_their_steps(table, phylogeny, simulated, caplog):
     age, _, _ = columns(simulated)
     caplog.set_level("INFO")
-    options = {"phylogeny": phylogeny, "test_fraction": 0.25, "rarefy_depth": 100}
+    options = {"phylogeny": phylogeny, "test_fraction": 0.25, **SHALLOW, "forest": "yes"}
     studies.regress_samples(Recorder(), table, age, **options)
     assert [text for text in caplog.messages if "samples" in text or "raining" in text] == [
         "Only 48 samples: below 50, scores vary much from one split to the next; cross-validate "
@@ -574,6 +576,7 @@ def test_pipelines_name_their_steps(table, phylogeny, simulated, caplog):
         "Pre-training an encoder.",
         "Training a regressor.",
         "Predicting the samples to test.",
+        "Training a random forest on the same samples.",
         "Summarizing the training.",
     ]
 

@@ -86,6 +86,7 @@ def _values(job: Job) -> tuple[pd.Series, pd.Series | None]:
 def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
     """Say what is to be said of all samples, so that no part of them says it again."""
     values, cross_validated = values[parts.index], parts.name == "fold"
+    job.target = values
     classes = values if job.kind.classes else None
     messages.set_whole(messages.Whole(len(values), classes, cross_validated))
     warn_if_few(len(values), classes)

@@ -105,6 +105,7 @@ class Job:
     def __init__(self, ctx, kind: Kind, given: Given, options: dict):
         self.ctx, self.kind, self.given = ctx, kind, given
         self.encoder = given.encoder
+        self.target: pd.Series | None = None  # of all samples, once they are divided
         nothing = given.encoder is None
         self.pretrains = nothing and given.phylogeny is not None
         self.nothing_given = nothing and given.phylogeny is None

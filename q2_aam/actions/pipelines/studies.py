@@ -13,6 +13,7 @@ from q2_aam.actions.parameters import (
     pipeline_takes_options,
 )
 from q2_aam.actions.pipelines import division, splits
+from q2_aam.actions.pipelines.forest import Forest
 from q2_aam.actions.pipelines.jobs import CLASSIFIER, REGRESSOR, Job
 
 
@@ -28,9 +29,11 @@ def regress_samples(
     """Split the samples, train a regressor on some and test it on the others."""
     job = Job(ctx, REGRESSOR, given, options)
     parts = division.hold_out(job, split, test_value, test_fraction)
+    forest = Forest(job, parts, [splits.TEST])
     made = job.train_and_test(parts, splits.TEST)
     model, (predictions,) = made.model, made.predictions
-    evaluation = job.call("evaluate_regression", predictions, given.metadata, random_seed=job.seed)
+    beside = {"random_seed": job.seed, **forest.predict([made])}
+    evaluation = job.call("evaluate_regression", predictions, given.metadata, **beside)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
     return *start, model, predictions, evaluation, summary
@@ -48,8 +51,9 @@ def classify_samples(
     """Split the samples, train a classifier on some and test it on the others."""
     job = Job(ctx, CLASSIFIER, given, options)
     parts = division.hold_out(job, split, test_value, test_fraction)
+    forest = Forest(job, parts, [splits.TEST])
     made = job.train_and_test(parts, splits.TEST)
-    evaluation = _show_classes(job, *made.predictions)
+    evaluation = _show_classes(job, *made.predictions, forest.predict([made]))
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
     return *start, made.model, *made.predictions, evaluation, summary
@@ -67,10 +71,11 @@ def cross_validate_regression(
     """Predict each fold of the samples with a regressor trained on the other folds."""
     job = Job(ctx, REGRESSOR, given, options)
     parts, names = division.folds_of(job, folds, n_folds, untrainable_folds)
+    forest = Forest(job, parts, names)
     made = job.train_and_test_each(parts, names)
     predictions = job.call("merge_predictions", [each.predictions[0] for each in made])
     by_fold = qiime2.CategoricalMetadataColumn(parts)
-    scored = {"groups": by_fold, "random_seed": job.seed}
+    scored = {"groups": by_fold, "random_seed": job.seed, **forest.predict(made)}
     scores = job.call("score_regression", predictions, given.metadata, **scored)
     evaluation = job.call("evaluate_regression", predictions, given.metadata, **scored)
     summary = job.call("summarize_training", [each.model for each in made])
@@ -89,23 +94,26 @@ def cross_validate_classification(
     """Predict each fold of the samples with a classifier trained on the other folds."""
     job = Job(ctx, CLASSIFIER, given, options)
     parts, names = division.folds_of(job, folds, n_folds, untrainable_folds)
+    forest = Forest(job, parts, names)
     made = job.train_and_test_each(parts, names)
     predictions, probabilities = zip(*(each.predictions for each in made), strict=True)
     predictions = job.call("merge_predictions", list(predictions))
     probabilities = job.call("merge_probabilities", list(probabilities))
     by_fold = qiime2.CategoricalMetadataColumn(parts)
-    scored = {"groups": by_fold, "random_seed": job.seed}
+    beside = forest.predict(made)
+    scored = {"groups": by_fold, "random_seed": job.seed, **beside}
     scores = job.call("score_classification", predictions, probabilities, given.metadata, **scored)
-    evaluation = _show_classes(job, predictions, probabilities)
+    evaluation = _show_classes(job, predictions, probabilities, beside)
     summary = job.call("summarize_training", [each.model for each in made])
     return predictions, probabilities, scores, evaluation, summary
 
 
-def _show_classes(job: Job, predictions, probabilities):
+def _show_classes(job: Job, predictions, probabilities, beside: dict):
     return job.call(
         "evaluate_classification",
         predictions,
         probabilities,
         job.given.metadata,
         random_seed=job.seed,
+        **beside,
     )

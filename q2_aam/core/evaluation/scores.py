@@ -167,7 +167,7 @@ def regression_scores(true, predicted, seed: int = 0) -> dict[str, Score]:
             "leave out those without a value."
         )
     baselines = _constant_regression(true)
-    statistic = _regression_statistic(true, predicted)
+    statistic = regression_statistic(true, predicted)
     scores = _scored(statistic, len(true), baselines, len(true), seed)
     return dict(zip(REGRESSION, scores, strict=True))
 
@@ -177,7 +177,8 @@ def _constant_regression(true):
     return [r2, np.abs(true - np.median(true)).mean(), true.std(), np.nan, np.nan]
 
 
-def _regression_statistic(true, predicted):
+def regression_statistic(true: np.ndarray, predicted: np.ndarray) -> Callable:
+    """Return a function from how often each sample counts to the scores in `REGRESSION`."""
     true_ranks, predicted_ranks = _ranker(true), _ranker(predicted)
     absolute, squared = np.abs(true - predicted), (true - predicted) ** 2
 
@@ -255,12 +256,8 @@ def classification_scores(
     .. [1] Naeini MP, Cooper GF, Hauskrecht M. Obtaining well calibrated probabilities using
        Bayesian binning. AAAI 2015: 2901–2907 (expected calibration error).
     """
-    chances = _shares(probabilities)
-    known = list(map(str, probabilities.columns))
-    names = known + sorted((set(true) | set(predicted)) - set(known))
-    code = {name: i for i, name in enumerate(names)}
-    t, p = (np.array([code[name] for name in labels]) for labels in (true, predicted))
-    statistic = _classification_statistic(t, p, chances, len(names))
+    names, t, p, chances = coded(true, predicted, probabilities)
+    statistic = classification_statistic(t, p, chances, len(names))
     baselines = _constant_classification(t, len(names))
     work = len(t) * (chances.shape[1] + 1)
     scores = _scored(statistic, len(t), baselines, work, seed)
@@ -274,6 +271,35 @@ def classification_scores(
     )
 
 
+def coded(true: Sequence[str], predicted: Sequence[str], probabilities: pd.DataFrame):
+    """Return names of classes, the places in them of what is true and predicted, and chances.
+
+    Parameters
+    ----------
+    true, predicted : sequence of str, of length n
+    probabilities : DataFrame of shape (n, K)
+
+    Returns
+    -------
+    names : list of str
+        First the K that have probabilities.
+    true, predicted : ndarray of int, shape (n,)
+    chances : ndarray of shape (n, K)
+        Each row has the sum one.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample, or the probabilities are negative, not finite, or all zero.
+    """
+    chances = _shares(probabilities)
+    known = list(map(str, probabilities.columns))
+    names = known + sorted((set(true) | set(predicted)) - set(known))
+    code = {name: i for i, name in enumerate(names)}
+    t, p = (np.array([code[name] for name in labels]) for labels in (true, predicted))
+    return names, t, p, chances
+
+
 def _shares(probabilities: pd.DataFrame) -> np.ndarray:
     chances = probabilities.to_numpy(dtype=float)
     sums = chances.sum(axis=1, keepdims=True)
@@ -285,7 +311,11 @@ def _shares(probabilities: pd.DataFrame) -> np.ndarray:
     return chances / sums
 
 
-def _classification_statistic(t, p, chances, n_classes):
+def classification_statistic(t, p, chances, n_classes: int) -> Callable:
+    """Return a function from how often each sample counts to scores.
+
+    Those in `CLASSIFICATION` come first, then the ROC AUC and the average precision of each class.
+    """
     n = len(t)
     known = t < chances.shape[1]
     of_truth = np.where(known, chances[np.arange(n), np.where(known, t, 0)], 0.0)

@@ -46,7 +46,7 @@ def test_regression_statistic_of_counts_is_that_of_repeated_samples():
     true, predicted = numbers()
     drawn = np.random.default_rng(1).integers(len(true), size=len(true))
     counts = np.bincount(drawn, minlength=len(true)).astype(float)
-    found = scores._regression_statistic(true, predicted)(counts)
+    found = scores.regression_statistic(true, predicted)(counts)
     repeated = scores.regression_scores(true[drawn], predicted[drawn])
     assert found == pytest.approx([score.value for score in repeated.values()])
 
@@ -141,8 +141,8 @@ def test_classification_statistic_of_counts_is_that_of_repeated_samples():
     counts = np.bincount(drawn, minlength=30).astype(float)
     t, p = (np.array([NAMES.index(name) for name in labels]) for labels in (true, predicted))
     chances = scores._shares(probabilities)
-    found = scores._classification_statistic(t, p, chances, 3)(counts)
-    repeated = scores._classification_statistic(t[drawn], p[drawn], chances[drawn], 3)(np.ones(30))
+    found = scores.classification_statistic(t, p, chances, 3)(counts)
+    repeated = scores.classification_statistic(t[drawn], p[drawn], chances[drawn], 3)(np.ones(30))
     assert found == pytest.approx(repeated, nan_ok=True)
 
 
