@@ -4,6 +4,7 @@ from qiime2.plugin import Plugin
 
 import q2_aam
 from q2_aam.registration import (
+    columns,
     examples,
     explain,
     pipelines,
@@ -42,5 +43,6 @@ scoring.register(plugin)
 training.register_shipped_encoder(plugin)
 training.register_encoder_extraction(plugin)
 pipelines.register(plugin)
+columns.register(plugin)
 explain.register(plugin)
 examples.attach(plugin)

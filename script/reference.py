@@ -64,7 +64,10 @@ def _action(action) -> str:
     if groups:
         links = ", ".join(_link(heading) for heading in groups)
         parts.append(f"It also takes the options of: {links}.\n")
-    parts.append(_artifacts_table("Output", signature.outputs))
+    # Collections are told of in the description: not every release of QIIME 2 has them.
+    outputs = signature.outputs.items()
+    always = {name: spec for name, spec in outputs if spec.qiime_type.name != "Collection"}
+    parts.append(_artifacts_table("Output", always))
     return "\n".join(parts)
 
 
@@ -118,6 +121,8 @@ def _values(qiime_type) -> str:
         return f"{' or '.join(kinds).lower()} metadata column"
     if util.is_metadata_type(qiime_type):
         return "metadata"
+    if qiime_type.name == "List":
+        return f"list of {_values(qiime_type.fields[0])}"
     predicate = qiime_type.predicate
     if qiime_type.name == "Str":
         if predicate is None:

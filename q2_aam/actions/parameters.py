@@ -148,7 +148,9 @@ def pipeline_takes_options(configs):
 
     def decorate(pipeline):
         given, (context, _, *own) = parameters_given(), _own_parameters(pipeline)
-        parameters = in_order([context, *given, *own], options)
+        # What must be given comes first.
+        needed = sorted([*given, *own], key=lambda p: p.default is not p.empty)
+        parameters = in_order([context, *needed], options)
         put_together = _as_keywords(p.name for p in given)
         others = _as_keywords(p.name for p in [context, *own, *options])
         spelt_out = FunctionMaker.create(

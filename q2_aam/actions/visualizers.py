@@ -4,6 +4,7 @@ import pandas as pd
 import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
+from q2_aam.actions.columns import beside_true
 from q2_aam.actions.views import classes_and_chances, classes_of, groups_of
 from q2_aam.types.models import AAMModelDirectoryFormat
 from q2_aam.types.predictions import read_predictions, read_probabilities
@@ -42,6 +43,22 @@ def evaluate_regression(
         else {baselines.FOREST: read_predictions(forest_predictions)},
     )
     frame.write(page, output_dir)
+
+
+def evaluate_columns(
+    output_dir: str,
+    predictions: PredictionsDirectoryFormat,
+    metadata: qiime2.Metadata,
+    columns: list,
+    forest_predictions: PredictionsDirectoryFormat = None,
+    random_seed: int = 0,
+) -> None:
+    """Compare predicted with true values of several numeric columns."""
+    from q2_aam.pages import columns as of_columns
+    from q2_aam.pages import frame
+
+    tables = beside_true(predictions, metadata, columns, forest_predictions)
+    frame.write(of_columns.page(tables, random_seed), output_dir)
 
 
 def evaluate_classification(

@@ -7,6 +7,10 @@ torch is not imported, before an example is executed.
 from functools import lru_cache
 
 import qiime2
+from q2_sample_classifier import PredictionsDirectoryFormat
+
+from q2_aam.actions.releases import HAVE_COLLECTIONS
+from q2_aam.types.predictions import read_predictions
 
 SMALL = {
     "embedding_dim": 16,
@@ -143,6 +147,25 @@ def _sites():
 
 
 FIRST, SECOND = slice(None, 30), slice(30, None)
+
+
+def several_columns():
+    """Return metadata with two numeric columns: age, and pH, which falls with age."""
+    metadata = _simulation().metadata[["age"]]
+    return qiime2.Metadata(metadata.assign(pH=_ph_at(metadata["age"])))
+
+
+def predicted_ph():
+    """Return predictions of pH."""
+    ages = predicted_ages().view(PredictionsDirectoryFormat)
+    found = _ph_at(read_predictions(ages).astype(float))
+    return qiime2.Artifact.import_data("SampleData[RegressorPredictions]", found.rename("pH"))
+
+
+def _ph_at(age):
+    return 7.5 - age / 40
+
+
 ARTIFACTS = {
     "table": table,
     "phylogeny": phylogeny,
@@ -154,6 +177,7 @@ ARTIFACTS = {
     "age_intervals": age_intervals,
     "predicted_ages": predicted_ages,
     "predicted_sites": predicted_sites,
+    "predicted_ph": predicted_ph,
     "site_probabilities": site_probabilities,
     "predictions_fold1": lambda: predicted_ages(FIRST),
     "predictions_fold2": lambda: predicted_ages(SECOND),
@@ -165,7 +189,7 @@ ARTIFACTS = {
 # ---- examples ----------------------------------------------------------------------------------
 
 
-def _example(action, inputs, outputs, columns=None, **parameters):
+def _example(action, inputs, outputs, columns=None, /, **parameters):
     """Make an example of one call.
 
     Parameters
@@ -188,6 +212,8 @@ def _example(action, inputs, outputs, columns=None, **parameters):
             listed = names if isinstance(names, list) else [names]
             made = [use.init_artifact(name, ARTIFACTS[name]) for name in listed]
             given[parameter] = made if isinstance(names, list) else made[0]
+        if "columns" in parameters:
+            given["metadata"] = use.init_metadata("several_columns", several_columns)
         if columns:
             metadata = use.init_metadata("sample_metadata", sample_metadata)
             for parameter, name in columns.items():
@@ -216,6 +242,11 @@ SPLIT_OUTPUTS = {
     "used_encoder": "used_encoder",
 }
 PREDICTED_SITES = {"predictions": "predicted_sites", "probabilities": "site_probabilities"}
+PREDICTED_COLUMNS = {"predictions": ["predicted_ages", "predicted_ph"]}
+BOTH = {"columns": ["age", "pH"]}
+COLUMNS_OUTPUTS = SPLIT_OUTPUTS | {"scores": "scores", "results": "results"} | PAGES
+if HAVE_COLLECTIONS:
+    COLUMNS_OUTPUTS |= {"regressors": "regressors", "predictions": "predictions"}
 
 _CALLS = {
     "pretrain": (WITH_TREE, {"encoder": "encoder"}, None, SMALL),
@@ -291,6 +322,9 @@ _CALLS = {
         {**SITE, "split": "split"},
         {"test_value": "test", **SMALL},
     ),
+    "score_columns": (PREDICTED_COLUMNS, {"scores": "scores", "results": "results"}, None, BOTH),
+    "evaluate_columns": (PREDICTED_COLUMNS, {"visualization": "evaluation"}, None, BOTH),
+    "regress_columns": (WITH_TREE, COLUMNS_OUTPUTS, None, BOTH | SMALL),
     "cross_validate_regression": (
         WITH_TREE,
         {

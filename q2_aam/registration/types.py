@@ -5,11 +5,12 @@ from q2_types.feature_table import BIOMV210DirFmt, FeatureTable
 from q2_types.sample_data import SampleData
 
 from q2_aam.registration.shared import ANY_MODEL
-from q2_aam.types import embeddings, intervals, known_reads, models, scores
+from q2_aam.types import embeddings, intervals, known_reads, models, results, scores
 from q2_aam.types.embeddings import AAMEffect, AAMEmbedding
 from q2_aam.types.intervals import AAMIntervals
 from q2_aam.types.known_reads import AAMKnownReads
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
+from q2_aam.types.results import AAMResults
 from q2_aam.types.scores import AAMScores
 
 
@@ -20,6 +21,7 @@ def register(plugin):
     _register_intervals(plugin)
     _register_known_reads(plugin)
     _register_scores(plugin)
+    _register_results(plugin)
 
 
 def _register_models(plugin):
@@ -78,3 +80,14 @@ def _register_scores(plugin):
     plugin.register_transformer(scores.write_scores)
     plugin.register_transformer(scores.read_scores)
     plugin.register_transformer(scores.show_scores)
+
+
+def _register_results(plugin):
+    plugin.register_semantic_types(AAMResults)
+    plugin.register_formats(results.AAMResultsFormat, results.AAMResultsDirectoryFormat)
+    plugin.register_semantic_type_to_format(
+        SampleData[AAMResults], results.AAMResultsDirectoryFormat
+    )
+    plugin.register_transformer(results.write_results)
+    plugin.register_transformer(results.read_results)
+    plugin.register_transformer(results.results_as_metadata)

@@ -20,6 +20,7 @@ from q2_aam.actions.parameters import (
 PLUGIN = qiime2.sdk.PluginManager().plugins["aam"]
 TRAINING = ["pretrain", "train_regressor", "train_classifier"]
 PIPELINES = sorted(PLUGIN.pipelines)
+OF_ONE_COLUMN = [name for name in PIPELINES if name != "regress_columns"]
 ORDER = [name for group in GROUPS.values() for name in group]
 
 
@@ -41,7 +42,8 @@ def open_part(name):
     ("name", "shown"),
     [
         ("pretrain", ["table", "phylogeny"]),
-        *((name, ["table", "metadata"]) for name in [*TRAINING[1:], *PIPELINES]),
+        *((name, ["table", "metadata"]) for name in [*TRAINING[1:], *OF_ONE_COLUMN]),
+        ("regress_columns", ["table", "metadata", "columns"]),
         ("predict_regression", ["table", "regressor"]),
         ("predict_classification", ["table", "classifier"]),
         ("importance", ["table", "model"]),

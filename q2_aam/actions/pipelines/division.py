@@ -27,19 +27,24 @@ def hold_out(job: Job, split, test_value: str, test_fraction: float) -> pd.Serie
     Held out are the samples with a value in a column, or a share drawn at random.
     """
     values, groups = _values(job)
-    if split is None:
-        parts = splits.draw_test(values, test_fraction, job.seed, job.kind.classes, groups)
-    else:
-        column = with_values(list(values.index), split.to_series(), job.given.missing_samples)
-        parts = splits.named_test(column, test_value)
-        if groups is not None:
-            splits.check_groups_are_whole(parts, groups)
+    parts = divide(job, values, groups, split, test_value, test_fraction)
     _look_at_all(job, values, parts)
-    problems = _problems(job, values, groups, parts, [splits.TEST])
+    problems = problems_of(job, values, groups, parts, [splits.TEST])
     if problems:
         raise ValueError(problems[splits.TEST])
     if job.kind.classes:
         splits.warn_of_unlearnt_classes(values[parts.index], parts, splits.TEST)
+    return parts
+
+
+def divide(job: Job, values, groups, split, test_value: str, test_fraction: float) -> pd.Series:
+    """Say of each of these samples whether it trains or tests, by a column or by chance."""
+    if split is None:
+        return splits.draw_test(values, test_fraction, job.seed, job.kind.classes, groups)
+    column = with_values(list(values.index), split.to_series(), job.given.missing_samples)
+    parts = splits.named_test(column, test_value)
+    if groups is not None:
+        splits.check_groups_are_whole(parts, groups)
     return parts
 
 
@@ -55,7 +60,7 @@ def folds_of(job: Job, folds, n_folds: int, untrainable: str) -> tuple[pd.Series
             splits.check_groups_are_whole(parts, groups)
     _look_at_all(job, values, parts)
     names = sorted(set(parts))
-    names = trainable_folds(names, _problems(job, values, groups, parts, names), untrainable)
+    names = trainable_folds(names, problems_of(job, values, groups, parts, names), untrainable)
     if job.kind.classes:
         for name in names:
             splits.warn_of_unlearnt_classes(values[parts.index], parts, name)
@@ -64,11 +69,7 @@ def folds_of(job: Job, folds, n_folds: int, untrainable: str) -> tuple[pd.Series
 
 def _values(job: Job) -> tuple[pd.Series, pd.Series | None]:
     """Return the target of each sample that has one, and reads, and a group if there are any."""
-    table, missing_samples = job.counts, job.given.missing_samples
-    has_reads = np.asarray(table.sum("sample")) != 0
-    if not has_reads.all():
-        log.warning("%d samples without reads are left out.", int((~has_reads).sum()))
-    sample_ids = list(table.ids()[has_reads])
+    sample_ids, missing_samples = with_reads(job), job.given.missing_samples
     if job.kind.classes:
         column = classes_of(job.given.metadata)
         values = with_values(sample_ids, column, missing_samples).astype(str)
@@ -76,27 +77,51 @@ def _values(job: Job) -> tuple[pd.Series, pd.Series | None]:
     else:
         column = job.given.metadata.to_series()
         values = check_numbers(with_values(sample_ids, column, missing_samples, numeric=True))
-    ids, groups = with_groups(values.index, groups_of(job.given.groups), missing_samples)
+    ids, groups = with_what_is_asked(job, values.index)
+    return values[ids], groups
+
+
+def with_reads(job: Job) -> list[str]:
+    """List the samples of the table that have reads."""
+    has_reads = np.asarray(job.counts.sum("sample")) != 0
+    if not has_reads.all():
+        log.warning("%d samples without reads are left out.", int((~has_reads).sum()))
+    return list(job.counts.ids()[has_reads])
+
+
+def with_what_is_asked(job: Job, sample_ids: pd.Index) -> tuple[list[str], pd.Series | None]:
+    """Return the samples that have a group and a weight, if these are given, and the groups."""
+    missing_samples = job.given.missing_samples
+    ids, groups = with_groups(sample_ids, groups_of(job.given.groups), missing_samples)
     weighted = job.given.weights, job.given.balance
     weights, balance = (None if column is None else column.to_series() for column in weighted)
     ids, _ = read_weighting(ids, weights, balance, missing_samples)
-    return values[ids], None if groups is None else groups[ids]
+    return ids, None if groups is None else groups[ids]
 
 
 def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
     """Say what is to be said of all samples, so that no part of them says it again."""
-    values, cross_validated = values[parts.index], parts.name == "fold"
+    look_at_values(job, values[parts.index], cross_validated=parts.name == "fold")
+    look_at_reads(job, parts)
+
+
+def look_at_values(job: Job, values: pd.Series, *, cross_validated: bool = False) -> None:
+    """Say what is to be said of the values of all samples."""
     job.target = values
     classes = values if job.kind.classes else None
     messages.set_whole(messages.Whole(len(values), classes, cross_validated))
     warn_if_few(len(values), classes)
+
+
+def look_at_reads(job: Job, parts: pd.Series) -> None:
+    """Choose what depends on the reads of all samples, and say what is to be said of them."""
     reads = pd.Series(job.counts.sum("sample"), job.counts.ids())[list(parts.index)]
     depth = job.choose_depth(reads.to_numpy())
     job.choose_start(parts.index)
     warn_of_shallow(list(reads.index), reads.to_numpy(), depth, f"{LEFT_OUT} of training")
 
 
-def _problems(job: Job, values, groups, parts: pd.Series, held_out: list[str]) -> dict[str, str]:
+def problems_of(job: Job, values, groups, parts: pd.Series, held_out: list[str]) -> dict[str, str]:
     """Say why parts cannot be held out, by their names: what a late action would refuse."""
     learns_tree = job.training["penalty"] > 0 and not job.training["freeze_base"]
     drops = job.training["missing_features"] == "drop"  # even where nothing is learnt of it

@@ -4,6 +4,7 @@ It reads the tables of the pipeline as they are: q2-sample-classifier's users gi
 QIIME 2 rarefies without a seed. So who calls its actions on these tables gets the same forest.
 """
 
+import copy
 import logging
 from collections.abc import Sequence
 
@@ -42,6 +43,12 @@ class Forest:
         self.wanted = {"yes": True, "no": False}.get(job.given.forest)
         if self.wanted is None:
             self.wanted = _takes_little(job, parts, held_out)
+
+    def of(self, job: Job) -> "Forest":
+        """Return the forest of another job, for which the same was decided."""
+        other = copy.copy(self)
+        other.job = job
+        return other
 
     def predict(self, made: Sequence[Made]) -> dict:
         """Train on the training samples of each model, and predict the samples held out from it.

@@ -1,8 +1,9 @@
 """What a pipeline is given, and the actions that train on some samples and test on others."""
 
+import copy
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +33,7 @@ STEPS = {
     "merge_predictions": "Merging the predictions of all folds.",
     "score_regression": "Scoring the predictions.",
     "score_classification": "Scoring the predictions.",
+    "evaluate_columns": "Drawing the scores of all columns.",
     "evaluate_regression": "Drawing predicted against true values.",
     "evaluate_classification": "Drawing predicted and true classes.",
     "summarize_training": "Summarizing the training.",
@@ -106,6 +108,7 @@ class Job:
         self.ctx, self.kind, self.given = ctx, kind, given
         self.encoder = given.encoder
         self.target: pd.Series | None = None  # of all samples, once they are divided
+        self.where = ""  # how messages of its steps begin
         nothing = given.encoder is None
         self.pretrains = nothing and given.phylogeny is not None
         self.nothing_given = nothing and given.phylogeny is None
@@ -133,6 +136,23 @@ class Job:
                     "phylogeny to pre-train one"
                 ]
             )
+
+    def of_column(self, column: qiime2.MetadataColumn, where: str) -> "Job":
+        """Return this job for a metadata column: all that is settled stays so."""
+        job = copy.copy(self)
+        job.given, job.where = replace(self.given, metadata=column), where
+        job.training, job.pretraining = dict(self.training), dict(self.pretraining)
+        return job
+
+    def without_pretraining(self) -> "Job":
+        """Return this job as if its encoder were given."""
+        job = copy.copy(self)
+        job.pretrains = False
+        return job
+
+    def start_from(self, encoder) -> None:
+        """Start from an encoder that was pre-trained for this job."""
+        self.encoder, self.pretrains = encoder, False
 
     def choose_start(self, sample_ids: pd.Index) -> None:
         """Start from the encoder that ships, if nothing is given and it is for such reads.
@@ -192,21 +212,11 @@ class Job:
 
     def train_and_test(self, parts: pd.Series, held_out: str) -> Made:
         """Train on the samples of all parts but one, and predict those of that one."""
-        test, where = parts == held_out, _name_of(parts, held_out)
+        test, where = parts == held_out, self.where + _name_of(parts, held_out)
         log.info("%s%d samples to train, %d to test.", where, sum(~test), sum(test))
-        training_table = self._only(parts.index[~test])
-        test_table = self._only(parts.index[test])
-        encoder = self.encoder
-        if self.pretrains:
-            log.info("%sPre-training an encoder.", where)
-            encoder = self.call(
-                "pretrain",
-                training_table,
-                self.given.phylogeny,
-                self.given.sequences,
-                groups=self.given.groups,
-                **self.pretraining,
-            )
+        training_table = self.only(parts.index[~test])
+        test_table = self.only(parts.index[test])
+        encoder = self.pretrain(training_table, where) if self.pretrains else self.encoder
         log.info("%sTraining a %s.", where, self.kind.train.removeprefix("train_"))
         model = self.call(
             self.kind.train,
@@ -238,7 +248,20 @@ class Job:
                 tell_of_time(time.monotonic() - started, len(names))
         return made
 
-    def _only(self, sample_ids: pd.Index):
+    def pretrain(self, training_table, where: str = ""):
+        """Pre-train an encoder on some samples."""
+        log.info("%sPre-training an encoder.", where)
+        return self.call(
+            "pretrain",
+            training_table,
+            self.given.phylogeny,
+            self.given.sequences,
+            groups=self.given.groups,
+            **self.pretraining,
+        )
+
+    def only(self, sample_ids: pd.Index):
+        """Return a table of some samples."""
         ids = qiime2.Metadata(pd.DataFrame(index=sample_ids.rename("sample-id")))
         return self.call("filter_samples", self.given.table, metadata=ids, of="feature_table")
 

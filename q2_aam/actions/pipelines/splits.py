@@ -14,7 +14,7 @@ from q2_aam.core.evaluation.classes import listed
 
 log = logging.getLogger(__name__)
 
-TRAINING, TEST = "training", "test"
+PARTS = TRAINING, TEST = "training", "test"
 
 
 def draw_test(

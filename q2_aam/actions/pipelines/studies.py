@@ -12,9 +12,11 @@ from q2_aam.actions.parameters import (
     REGRESSION_PIPELINE,
     pipeline_takes_options,
 )
+from q2_aam.actions.pipelines import columns as of_columns
 from q2_aam.actions.pipelines import division, splits
 from q2_aam.actions.pipelines.forest import Forest
 from q2_aam.actions.pipelines.jobs import CLASSIFIER, REGRESSOR, Job
+from q2_aam.actions.releases import HAVE_COLLECTIONS
 
 
 @pipeline_takes_options(REGRESSION_PIPELINE)
@@ -37,6 +39,44 @@ def regress_samples(
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
     return *start, model, predictions, evaluation, summary
+
+
+@pipeline_takes_options(REGRESSION_PIPELINE)
+def regress_columns(
+    ctx,
+    given,
+    columns,
+    split=None,
+    test_value="test",
+    test_fraction=0.2,
+    **options,
+):
+    """Split the samples once, and train and test a regressor for each column."""
+    job = Job(ctx, REGRESSOR, given, options)
+    parts, chosen = of_columns.divided(job, columns, split, test_value, test_fraction)
+    training_table, test_table = (job.only(parts.index[parts == p]) for p in splits.PARTS)
+    # Pre-training is shared, so it is not counted where a forest must be quick beside a column.
+    forest = Forest(job.without_pretraining(), parts, [splits.TEST])
+    encoder = job.pretrain(training_table) if job.pretrains else None
+    made, beside = of_columns.train_and_test(chosen, encoder, forest)
+    models, predictions = [m.model for m in made], [m.predictions[0] for m in made]
+    shown = {"metadata": given.metadata, "columns": columns, "random_seed": job.seed, **beside}
+    score = ctx.get_action("aam", "score_columns")
+    scores, results = score(predictions, **shown)
+    evaluation = job.call("evaluate_columns", predictions, **shown)
+    start = [] if made[0].encoder is None else [made[0].encoder]
+    summary = job.call("summarize_training", [*start, *models])
+    collections = [of_columns.by_column(columns, each) for each in (models, predictions)]
+    return (
+        training_table,
+        test_table,
+        job.encoder_of(made[0]),
+        *(collections if HAVE_COLLECTIONS else []),
+        scores,
+        results,
+        evaluation,
+        summary,
+    )
 
 
 @pipeline_takes_options(CLASSIFICATION_PIPELINE)

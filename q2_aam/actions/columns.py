@@ -1,0 +1,107 @@
+"""Predictions of several numeric columns: read, scored and put beside the true values."""
+
+import pandas as pd
+import qiime2
+from q2_sample_classifier import PredictionsDirectoryFormat
+
+from q2_aam.types.predictions import read_predictions
+from q2_aam.types.scores import GROUP, N_SAMPLES
+
+TRUE, PREDICTED, ERROR = "true_value", "prediction", "error"
+FOREST = "forest_"
+"""How names begin that are of a random forest."""
+
+
+def score_columns(
+    predictions: PredictionsDirectoryFormat,
+    metadata: qiime2.Metadata,
+    columns: list,
+    forest_predictions: PredictionsDirectoryFormat = None,
+    random_seed: int = 0,
+) -> (pd.DataFrame, pd.DataFrame):
+    """Score predictions of several numeric columns, and put them beside the true values."""
+    from q2_aam.core.evaluation.scores import regression_scores
+
+    rows, tables = [], []
+    for name, table in beside_true(predictions, metadata, columns, forest_predictions).items():
+        row = {GROUP: name, N_SAMPLES: len(table)}
+        scores = {}
+        for prefix in ("", FOREST):
+            if f"{prefix}{PREDICTED}" in table:
+                predicted = table[f"{prefix}{PREDICTED}"]
+                found = regression_scores(table[TRUE], predicted, random_seed)
+                scores |= {f"{prefix}{score}": value for score, value in found.items()}
+        row |= {score: found.value for score, found in scores.items()}
+        for score, found in scores.items():
+            row |= {f"{score}_low": found.low, f"{score}_high": found.high}
+        rows.append(row)
+        tables.append(table.add_prefix(f"{name}_"))
+    width = len(str(len(rows)))
+    ids = pd.Index([f"column{i + 1:0{width}d}" for i in range(len(rows))], name="id")
+    return pd.DataFrame(rows, ids), pd.concat(tables, axis=1).rename_axis("sample-id")
+
+
+def beside_true(predictions, metadata: qiime2.Metadata, columns, forest=None) -> dict:
+    """Return the true and the predicted values of each column.
+
+    Parameters
+    ----------
+    predictions, forest : list of PredictionsDirectoryFormat
+        In the order of the columns; there need be no forest.
+    metadata : qiime2.Metadata
+    columns : list of str
+        Numeric columns.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        By the name of the column. By sample id, for those that have a true value: 'true_value',
+        'prediction', 'error' (prediction minus true value), 'forest_prediction' if there is one.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many predictions as columns, a column is unknown or not numeric, or
+        no predicted sample has a value.
+    """
+    made = {"": predictions} if forest is None else {"": predictions, FOREST: forest}
+    for prefix, each in made.items():
+        if len(each) != len(columns):
+            raise ValueError(
+                f"There are {len(each)} {prefix}predictions and {len(columns)} columns; give the "
+                "predictions of each column, in the order of the columns."
+            )
+    # QIIME 2 gives lists of what the annotations say.
+    return {
+        name: _beside(name, metadata, {prefix: each[i] for prefix, each in made.items()})
+        for i, name in enumerate(columns)
+    }
+
+
+def _beside(name: str, metadata: qiime2.Metadata, made: dict) -> pd.DataFrame:
+    from q2_aam.core.data.metadata import check_numbers
+
+    if name not in metadata.columns or metadata.columns[name].type != "numeric":
+        raise ValueError(
+            f"The metadata has no numeric column '{name}'; give the columns that were predicted."
+        )
+    found = {p: pd.to_numeric(read_predictions(each), errors="coerce") for p, each in made.items()}
+    known = metadata.get_column(name).to_series().dropna()
+    ids = found[""].index[found[""].index.isin(known.index)]
+    if ids.empty:
+        raise ValueError(
+            f"None of the {len(found[''])} samples that are predicted for column '{name}' has a "
+            "value in it; give the predictions in the order of the columns."
+        )
+    true = check_numbers(known[ids])
+    table = {TRUE: true, PREDICTED: found[""][ids], ERROR: found[""][ids] - true}
+    if FOREST in found:
+        absent = ids.difference(found[FOREST].index)
+        if len(absent):
+            raise ValueError(
+                f"{len(absent)} of the {len(ids)} samples predicted for column '{name}', such as "
+                f"'{absent[0]}', are not predicted by the random forest; let both predict the "
+                "same table."
+            )
+        table[f"{FOREST}{PREDICTED}"] = found[FOREST][ids]
+    return pd.DataFrame(table)
