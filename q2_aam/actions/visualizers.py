@@ -27,10 +27,15 @@ def evaluate_regression(
     random_seed: int = 0,
     intervals: pd.DataFrame = None,
     forest_predictions: PredictionsDirectoryFormat = None,
+    covariate_predictions: PredictionsDirectoryFormat = None,
 ) -> None:
     """Compare predicted with true values of a numeric column."""
     from q2_aam.pages import baselines, frame, regression
 
+    beside = {
+        baselines.FOREST: forest_predictions,
+        baselines.COVARIATES: covariate_predictions,
+    }
     page = regression.page(
         read_predictions(predictions),
         metadata.to_series(),
@@ -38,9 +43,7 @@ def evaluate_regression(
         missing_samples,
         random_seed,
         intervals,
-        {}
-        if forest_predictions is None
-        else {baselines.FOREST: read_predictions(forest_predictions)},
+        {name: read_predictions(said) for name, said in beside.items() if said is not None},
     )
     frame.write(page, output_dir)
 
@@ -70,17 +73,21 @@ def evaluate_classification(
     random_seed: int = 0,
     forest_predictions: PredictionsDirectoryFormat = None,
     forest_probabilities: ProbabilitiesDirectoryFormat = None,
+    covariate_predictions: PredictionsDirectoryFormat = None,
+    covariate_probabilities: ProbabilitiesDirectoryFormat = None,
 ) -> None:
     """Compare predicted with true classes."""
     from q2_aam.pages import baselines, classification, frame
 
     forest = classes_and_chances("forest", forest_predictions, forest_probabilities)
+    alone = classes_and_chances("covariate", covariate_predictions, covariate_probabilities)
+    beside = {baselines.FOREST: forest, baselines.COVARIATES: alone}
     page = classification.page(
         read_predictions(predictions),
         read_probabilities(probabilities),
         classes_of(metadata),
         missing_samples,
         random_seed,
-        {} if forest is None else {baselines.FOREST: forest},
+        {name: said for name, said in beside.items() if said is not None},
     )
     frame.write(page, output_dir)

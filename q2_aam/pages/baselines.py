@@ -12,13 +12,20 @@ from q2_aam.core.evaluation.differences import ALIKE, BETTER, Difference
 from q2_aam.core.evaluation.scores import Score
 from q2_aam.pages.frame import Download, Section, Table, interval, number
 
-FOREST = "random forest"
+FOREST, COVARIATES = "random forest", "covariates alone"
 
 TEXT = (
     "Both predict the same samples. The difference is the score of the model minus that of the "
     "{name}. Its 95% interval is from bootstrap samples that both share. If zero is in the "
     "interval, these samples do not show which of the two is better."
 )
+
+
+MORE = {
+    COVARIATES: "The covariates are metadata columns that the model reads beside the table. What "
+    "it predicts better than they do alone comes from the microbiome."
+}
+"""What is said of a baseline beside its scores."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,9 @@ def _section(comparison: Comparison, model, labels) -> Section:
                "Difference", "95% interval"]  # fmt: skip
     caption = f"Scores of the model and of the {name}"
     return Section(
-        f"Beside the {name}", [TEXT.format(name=name)], tables=[Table(caption, columns, rows)]
+        f"Beside the {name}",
+        [TEXT.format(name=name), *([MORE[name]] if name in MORE else [])],
+        tables=[Table(caption, columns, rows)],
     )
 
 

@@ -17,6 +17,10 @@ from q2_aam.registration.shared import (
 )
 from q2_aam.types.intervals import AAMIntervals
 
+ALONE_HELP = (
+    "Predictions of the same samples from covariates alone, made by prediction with "
+    "only_covariates. The page compares the model with them."
+)
 BOOTSTRAP_HELP = "Every score has a 95% interval from a bootstrap of the samples."
 
 
@@ -53,6 +57,7 @@ def _register_regression(plugin):
             "predictions": SampleData[RegressorPredictions],
             "intervals": SampleData[AAMIntervals],
             "forest_predictions": SampleData[RegressorPredictions],
+            "covariate_predictions": SampleData[RegressorPredictions],
         },
         parameters={
             "metadata": ANY_COLUMN,
@@ -66,6 +71,7 @@ def _register_regression(plugin):
             "intervals": "The intervals of these samples, from predict-intervals with the same "
             "model. The page then shows how many true values lie in them, and how wide they are.",
             "forest_predictions": FOREST_HELP,
+            "covariate_predictions": ALONE_HELP,
         },
         parameter_descriptions={
             "metadata": "The true values: the column that was predicted.",
@@ -92,6 +98,8 @@ def _register_classification(plugin):
             "probabilities": SampleData[Probabilities],
             "forest_predictions": SampleData[ClassifierPredictions],
             "forest_probabilities": SampleData[Probabilities],
+            "covariate_predictions": SampleData[ClassifierPredictions],
+            "covariate_probabilities": SampleData[Probabilities],
         },
         parameters={
             "metadata": ANY_COLUMN,
@@ -104,6 +112,9 @@ def _register_classification(plugin):
             "probabilities": "The probabilities that belong to the predictions.",
             "forest_predictions": FOREST_HELP,
             "forest_probabilities": FOREST_CHANCES_HELP,
+            "covariate_predictions": ALONE_HELP,
+            "covariate_probabilities": "The probabilities that belong to the predictions from "
+            "covariates alone.",
         },
         parameter_descriptions={
             "metadata": "The true classes: the column that was predicted.",

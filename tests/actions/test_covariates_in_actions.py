@@ -145,6 +145,41 @@ def test_pipelines_give_all_steps_what_they_are_given(study):
         assert call["covariates"] is study_options["covariates"]
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "name", "merged"),
+    [
+        ("regress_samples", "score", 0),
+        ("classify_samples", "level", 0),
+        ("cross_validate_regression", "score", 2),
+        ("cross_validate_classification", "level", 4),
+    ],
+)
+def test_pages_get_what_covariates_alone_predict(study, pipeline, name, merged):
+    table, frame = study
+    folds = {"n_folds": 3} if "cross" in pipeline else {}
+    ctx, without = Recorder(), Recorder()
+    for each, options in ((ctx, given(frame, "site")), (without, {})):
+        getattr(studies, pipeline)(each, table, column(frame, name), **folds, **options, **QUICK)
+    kind = "classification" if name == "level" else "regression"
+    (shown,), (plain,) = (each.named(f"evaluate_{kind}") for each in (ctx, without))
+    found = {key for key in shown if key.startswith("covariate_")}
+    both = {"covariate_predictions", "covariate_probabilities"}
+    assert found == (both if kind == "classification" else {"covariate_predictions"})
+    assert not any(key.startswith("covariate_") for key in plain)
+    asked = [call for call in ctx.named(f"predict_{kind}") if call.get("only_covariates")]
+    assert len(asked) == (3 if folds else 1)
+    merges = ctx.named("merge_predictions") + ctx.named("merge_probabilities")
+    assert len(merges) == merged
+
+
+def test_the_page_says_what_covariates_alone_predict(study, made):
+    html = [made.evaluation.get_index_paths()["html"]]
+    archive = made.evaluation._archiver.data_dir / html[0].removeprefix("data/")
+    said = archive.read_text()
+    assert "Beside the covariates alone" in said
+    assert "comes from the microbiome" in said
+
+
 def test_weights_that_are_no_numbers_are_refused(study):
     table, frame = study
     for action, name in zip(TRAINING, ("score", "level"), strict=True):

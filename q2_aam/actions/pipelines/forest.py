@@ -73,7 +73,7 @@ class Forest:
             return {}
         names = ["predictions", "probabilities"][: len(predicted[0])]
         by_name = dict(zip(names, zip(*predicted, strict=True), strict=True))
-        return {f"forest_{name}": self._merged(name, found) for name, found in by_name.items()}
+        return {f"forest_{name}": self.job.merged(name, found) for name, found in by_name.items()}
 
     def _predict(self, kind: str, training_table, test_table) -> tuple:
         """Return predictions, and probabilities of classes, by q2-sample-classifier's defaults."""
@@ -95,9 +95,6 @@ class Forest:
         if self.job.kind.classes:
             return qiime2.CategoricalMetadataColumn(values)
         return qiime2.NumericMetadataColumn(values)
-
-    def _merged(self, name: str, found: Sequence):
-        return found[0] if len(found) == 1 else self.job.call(f"merge_{name}", list(found))
 
 
 def _takes_little(job: Job, parts: pd.Series, held_out: Sequence[str]) -> bool:

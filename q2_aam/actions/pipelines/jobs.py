@@ -3,6 +3,7 @@
 import copy
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -196,6 +197,10 @@ class Job:
             log.info(STEPS[action])
         (output,) = self.ctx.get_action(of, action)(*inputs, **parameters)
         return output
+
+    def merged(self, what: str, found: Sequence):
+        """Put predictions, or probabilities, of several models together."""
+        return found[0] if len(found) == 1 else self.call(f"merge_{what}", list(found))
 
     @cached_property
     def counts(self) -> biom.Table:

@@ -14,6 +14,7 @@ from q2_aam.actions.parameters import (
 )
 from q2_aam.actions.pipelines import columns as of_columns
 from q2_aam.actions.pipelines import division, splits
+from q2_aam.actions.pipelines.covariates_alone import predict_from_covariates
 from q2_aam.actions.pipelines.forest import Forest
 from q2_aam.actions.pipelines.jobs import CLASSIFIER, REGRESSOR, Job
 from q2_aam.actions.releases import HAVE_COLLECTIONS
@@ -34,7 +35,8 @@ def regress_samples(
     forest = Forest(job, parts, [splits.TEST])
     made = job.train_and_test(parts, splits.TEST)
     model, (predictions,) = made.model, made.predictions
-    beside = {"random_seed": job.seed, **forest.predict([made])}
+    beside = forest.predict([made]) | predict_from_covariates(job, [made])
+    beside["random_seed"] = job.seed
     evaluation = job.call("evaluate_regression", predictions, given.metadata, **beside)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
@@ -93,7 +95,8 @@ def classify_samples(
     parts = division.hold_out(job, split, test_value, test_fraction)
     forest = Forest(job, parts, [splits.TEST])
     made = job.train_and_test(parts, splits.TEST)
-    evaluation = _show_classes(job, *made.predictions, forest.predict([made]))
+    beside = forest.predict([made]) | predict_from_covariates(job, [made])
+    evaluation = _show_classes(job, *made.predictions, beside)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
     return *start, made.model, *made.predictions, evaluation, summary
@@ -117,6 +120,7 @@ def cross_validate_regression(
     by_fold = qiime2.CategoricalMetadataColumn(parts)
     scored = {"groups": by_fold, "random_seed": job.seed, **forest.predict(made)}
     scores = job.call("score_regression", predictions, given.metadata, **scored)
+    scored |= predict_from_covariates(job, made)
     evaluation = job.call("evaluate_regression", predictions, given.metadata, **scored)
     summary = job.call("summarize_training", [each.model for each in made])
     return predictions, scores, evaluation, summary
@@ -143,6 +147,7 @@ def cross_validate_classification(
     beside = forest.predict(made)
     scored = {"groups": by_fold, "random_seed": job.seed, **beside}
     scores = job.call("score_classification", predictions, probabilities, given.metadata, **scored)
+    beside |= predict_from_covariates(job, made)
     evaluation = _show_classes(job, predictions, probabilities, beside)
     summary = job.call("summarize_training", [each.model for each in made])
     return predictions, probabilities, scores, evaluation, summary
