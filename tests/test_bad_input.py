@@ -260,7 +260,7 @@ REFUSED = {
     ),
     "metadata-words-among-numbers": (
         lambda w: w.regress(with_value(w.age, "LabControl test")),
-        r"'LabControl test' \(1\), such as for sample 'sample01'\. Leave .*'#q2:missing'",
+        r"'LabControl test' \(1\), such as for sample 'sample01'\. Leave .*empty these cells\.$",
     ),
     "metadata-sample-twice": (
         lambda w: w.regress(pd.concat([w.age, w.age.iloc[:1]])),
@@ -276,7 +276,7 @@ REFUSED = {
     ),
     "metadata-text-for-numbers": (
         lambda w: w.regress(w.site),
-        r"24 values that are not finite numbers, such as '\w+' .* or train a classifier instead",
+        r"24 values that are not finite numbers, such as '\w+' .* as classes with a classifier",
     ),
     "metadata-negative-under-log": (
         lambda w: w.regress(-w.age, target_transform="log-zscore"),

@@ -106,6 +106,8 @@ def path_of(view) -> str | None:
 def classes_of(column: qiime2.MetadataColumn) -> pd.Series:
     """Return the classes of a metadata column.
 
+    A column without any value is numeric for QIIME 2. It is left to those who look for values.
+
     Raises
     ------
     ValueError
@@ -113,8 +115,8 @@ def classes_of(column: qiime2.MetadataColumn) -> pd.Series:
         of the file are lost.
     """
     values = column.to_series()
-    if isinstance(column, qiime2.NumericMetadataColumn):
-        found = values.dropna().unique()
+    found = values.dropna().unique()
+    if isinstance(column, qiime2.NumericMetadataColumn) and len(found):
         listed = ", ".join(f"{value:g}" for value in sorted(found)[:3])
         raise ValueError(
             f"Metadata column '{column.name}' is numeric ({len(found)} different values, such as "

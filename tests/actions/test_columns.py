@@ -14,6 +14,7 @@ from qiime2.plugins import aam
 from run_inputs import QUICK
 
 from q2_aam.core.artifact import storage
+from q2_aam.core.data.missing_words import are_of_insdc
 from q2_aam.types.models import AAMModelDirectoryFormat
 
 load = qiime2.Artifact.import_data
@@ -58,7 +59,7 @@ def test_words_among_numbers_are_named_with_the_way_out(action, table, study):
     said = (
         r"4 of the table's 48 samples have a word for a missing value \(column 'age'\): .*"
         r"'not applicable' \(1\).* such as for sample 'sample01'.*--p-missing-samples ignore.*"
-        r"INSDC:missing .*'#q2:missing'"
+        r"reads the column as numbers, empty these cells\.$"  # 'unknown' is no word of INSDC
     )
     with pytest.raises(ValueError, match=said):
         action(table, column, **QUICK)
@@ -71,22 +72,77 @@ def test_words_among_classes_are_named(action, table, study):
         action(table, study.get_column("site"), **QUICK)
 
 
-@pytest.mark.parametrize("action", CLASSIFICATION, ids=lambda action: action.id)
-def test_numbers_for_classes_are_refused_with_the_way_out(action, table, study):
+@pytest.mark.parametrize(
+    "word", ["missing", "not provided", " not applicable ", "Missing", "not available", "unknown"]
+)
+def test_words_of_insdc_are_those_that_qiime_2_knows(word, tmp_path):
+    lines = ["sample-id\tage", "#q2:missing\tINSDC:missing", "a\t1.5", f"b\t{word}"]
+    path = tmp_path / "metadata.tsv"
+    path.write_text("\n".join(lines) + "\n")
+    column = qiime2.Metadata.load(str(path)).get_column("age")
+    assert are_of_insdc([word])[0] == isinstance(column, qiime2.NumericMetadataColumn)
+
+
+# What compares predictions with a column needs its kind as much as what learns it.
+SCORING = [aam.methods.score_regression, aam.visualizers.evaluate_regression]
+CLASS_SCORING = [aam.methods.score_classification, aam.visualizers.evaluate_classification]
+
+
+@pytest.fixture(scope="module")
+def call(table, simulated):
+    """Return a function that calls an action with a column, of whatever else it needs."""
+    ages = simulated.metadata["age"].rename("prediction")
+    sites = simulated.metadata["site"].rename("prediction")
+    predicted = load("SampleData[RegressorPredictions]", ages)
+    classes = load("SampleData[ClassifierPredictions]", sites)
+    chances = load("SampleData[Probabilities]", pd.get_dummies(sites).astype(float))
+
+    def called(action, column, **more):
+        if action in SCORING:
+            return action(predicted, column, **more)
+        if action in CLASS_SCORING:
+            return action(classes, chances, column, **more)
+        return action(table, column, **more, **QUICK)
+
+    return called
+
+
+@pytest.mark.parametrize("action", CLASSIFICATION + CLASS_SCORING, ids=lambda action: action.id)
+def test_numbers_for_classes_are_refused_with_the_way_out(action, call, study):
     said = (
-        r"column 'cohort' is numeric \(2 different values, such as 0, 1\), .*'#q2:types' .*"
-        r"'categorical'"
+        r"column 'cohort' is numeric \(2 different values, such as 0, 1\), .*below the header .*"
+        r"'#q2:types' .*'categorical' in this column, or predict numbers with a regressor"
     )
     with pytest.raises(ValueError, match=said):
-        action(table, study.get_column("cohort"), **QUICK)
+        call(action, study.get_column("cohort"))
 
 
-def test_other_text_for_numbers_is_counted(table, study):
-    said = r"'site' has 47 values that are not finite .* \(in all: .*'gut' \(\d+\).*classifier"
+@pytest.mark.parametrize("action", REGRESSION + SCORING, ids=lambda action: action.id)
+def test_text_for_numbers_is_refused_with_the_way_out(action, call, study):
+    said = (
+        r"'site' has 47 values that are not finite .* such as 'gut' .*\(in all: .*'gut' \(\d+\).*"
+        r"write numbers like 12.5, without a unit, and .* classes with a classifier"
+    )
     with pytest.raises(ValueError, match=said):
-        aam.methods.train_regressor(
-            table, study.get_column("site"), missing_samples="ignore", **QUICK
-        )
+        call(action, study.get_column("site"), missing_samples="ignore")
+
+
+@pytest.mark.parametrize(
+    "action", REGRESSION + SCORING + CLASSIFICATION + CLASS_SCORING, ids=lambda action: action.id
+)
+@pytest.mark.parametrize("missing_samples", ["error", "ignore"])
+def test_an_empty_column_is_called_so(action, missing_samples, call, simulated):
+    empty = pd.Series(np.nan, simulated.metadata.index, name="weight")
+    said = r"None of the table's 48 samples, such as 'sample\d+', has .* column 'weight'; choose"
+    with pytest.raises(ValueError, match=said):
+        call(action, qiime2.NumericMetadataColumn(empty), missing_samples=missing_samples)
+
+
+@pytest.mark.parametrize("action", [aam.methods.train_regressor, *SCORING], ids=lambda a: a.id)
+def test_numbers_that_are_categorical_are_numbers(action, call, simulated):
+    """As after '#q2:types', or where a word among the numbers has been left out."""
+    text = qiime2.CategoricalMetadataColumn(simulated.metadata["age"].map("{:.3f}".format))
+    assert call(action, text)
 
 
 def test_numbers_are_learnt_without_the_words(table, study):
@@ -117,7 +173,7 @@ def test_classes_are_learnt_without_the_words(ill):
     assert made.predictions.view(pd.Series).name == "prediction"
 
 
-def test_words_are_no_true_classes_either(ill, study):
+def test_words_are_no_true_classes_either(ill):
     column, _, (predictions, probabilities) = ill
     scored = aam.methods.score_classification(
         predictions, probabilities, column, missing_samples="ignore"
@@ -126,8 +182,6 @@ def test_words_are_no_true_classes_either(ill, study):
     for action in (aam.methods.score_classification, aam.visualizers.evaluate_classification):
         with pytest.raises(ValueError, match=r"2 of the table's 48 samples have a word"):
             action(predictions, probabilities, column)
-        with pytest.raises(ValueError, match=r"'cohort' is numeric .*#q2:types"):
-            action(predictions, probabilities, study.get_column("cohort"))
 
 
 def test_groups_may_be_numbers(study, simulated):
@@ -179,6 +233,16 @@ def test_commands_follow_the_metadata_file(command, table, study, ill):
     Path("study.tsv").write_text("".join([lines[0], "#q2:types\t\t\t\tcategorical\n", *lines[2:]]))
     done = command(f"{train} --o-classifier classifier.qza")
     assert "No sample is left after rarefaction to 9999999 reads" in " ".join(done.output.split())
+    train = f"aam train-regressor --i-table table.qza {columns} age --verbose"
+    Path("study.tsv").write_text("".join([lines[0], *lines[2:]]))
+    done = command(f"{train.replace(' age ', ' ill ')} --o-regressor regressor.qza")
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "2 of the table's 48 samples have a word for a missing value" in said
+    assert "reads the column as numbers, empty these cells." in said
+    more = "--p-missing-samples ignore"
+    done = command(f"{train.replace(' age ', ' site ')} {more} --o-regressor regressor.qza")
+    assert "write numbers like 12.5, without a unit" in " ".join(done.output.split())
     files = "--m-input-file study.tsv --m-input-file predictions.qza"
     done = command(f"metadata tabulate {files} --o-visualization both.qzv --verbose")
     assert done.exit_code == 0, done.output

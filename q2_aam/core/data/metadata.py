@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam.core.data import messages
-from q2_aam.core.data.missing_words import are_missing, may_be_missing
+from q2_aam.core.data.missing_words import are_missing, are_of_insdc, may_be_missing
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ def with_values(
     values = column.reindex([name for name in sample_ids if name in known])
     if len(values) == 0:
         raise ValueError(_none_agrees(sample_ids, column))
+    if values.isna().all():  # to leave such samples out would leave none
+        raise ValueError(_none_has_a_value(sample_ids, column))
     others = len(known - set(sample_ids))
     if others and messages.whole() is None:  # those that a pipeline holds out are none
         log.info("%d samples of the metadata are not in the table.", others)
@@ -62,10 +64,7 @@ def with_values(
         _report_words(values[are_words], n, ignore, numeric)
         values = values[~are_words]
     if values.empty:
-        raise ValueError(
-            f"None of the table's {n} samples, such as '{sample_ids[0]}', has a value in metadata "
-            f"column '{column.name}'; choose another column, or give more of the metadata."
-        )
+        raise ValueError(_none_has_a_value(sample_ids, column))
     if not numeric:
         _warn_of_words(values)
     return values
@@ -96,6 +95,13 @@ def _none_agrees(sample_ids, column) -> str:
     )
 
 
+def _none_has_a_value(sample_ids, column) -> str:
+    return (
+        f"None of the table's {len(sample_ids)} samples, such as '{sample_ids[0]}', has a value "
+        f"in metadata column '{column.name}'; choose another column, or give more of the metadata."
+    )
+
+
 def _alike(absent, column) -> str:
     """Name a sample of the metadata whose id differs in case and punctuation only."""
 
@@ -119,12 +125,13 @@ def _report_words(words: pd.Series, n_samples: int, ignore: bool, numeric: bool)
     if ignore:
         log.warning("%s. They are left out.", said, extra={"kind": words.name})
         return
-    way_out = (
-        "So that QIIME 2 reads the column as numbers, empty these cells, or write INSDC:missing "
-        "for the column in a line '#q2:missing' of the metadata"
-        if numeric
-        else "If a word is meant as a value, write it in another way"
-    )
+    way_out = "If a word is meant as a value, write it in another way"
+    if numeric:
+        way_out = "So that QIIME 2 reads the column as numbers, empty these cells"
+        if are_of_insdc(words).all():
+            way_out += (
+                ", or write INSDC:missing for the column in a line '#q2:missing' of the metadata"
+            )
     raise ValueError(
         f"{said}. Leave such samples out with missing_samples 'ignore' (--p-missing-samples "
         f"ignore). {way_out}."
@@ -163,7 +170,8 @@ def check_numbers(values: pd.Series) -> pd.Series:
         raise ValueError(
             f"Metadata column '{values.name}' has {int(wrong.sum())} values that are not finite "
             f"numbers, such as '{str(values[name])[:40]}' for sample '{name}' (in all: "
-            f"{counted(values[wrong])}); correct or empty them, or train a classifier instead."
+            f"{counted(values[wrong])}); write numbers like 12.5, without a unit, and empty the "
+            "other cells, or predict these values as classes with a classifier."
         )
     if (numbers.abs() > LARGEST).any():
         raise ValueError(

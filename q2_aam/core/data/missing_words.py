@@ -12,6 +12,11 @@ _VOCABULARY = re.compile(
 """INSDC's terms for missing values, with the reason that may follow a colon, and Qiita's word for
 controls of the laboratory, which have no value of most columns ('LabControl test')."""
 
+_OF_INSDC = frozenset(
+    ["missing", "not applicable", "not collected", "not provided", "restricted access"]
+)
+"""What QIIME 2 takes for missing where a file says INSDC:missing; it knows no other spelling."""
+
 _OTHERS = re.compile(
     r"[-.?/*#]*|#?n[./]?a\.?|nan|<na>|null|none|nil|tbd|n[./]?d\.?|unknown|unspecified|unavailable"
     r"|undetermined|undefined|uncertain|no (data|value|answer|response)|missing (data|value)"
@@ -52,6 +57,20 @@ def may_be_missing(values: Iterable) -> np.ndarray:
     ndarray of shape (n,), dtype bool
     """
     return _are(values, (_OTHERS,))
+
+
+def are_of_insdc(values: Iterable) -> np.ndarray:
+    """Say which words are those of INSDC to the letter, so that other tools know them too.
+
+    Parameters
+    ----------
+    values : iterable of length n
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype bool
+    """
+    return np.array([isinstance(v, str) and v.strip() in _OF_INSDC for v in values], dtype=bool)
 
 
 def _are(values, patterns) -> np.ndarray:

@@ -104,10 +104,28 @@ def test_with_values_warns_of_words_that_may_be_classes(caplog):
 
 def test_with_values_takes_more_words_for_missing_among_numbers(caplog):
     values = column(a="1.5", b="2", c="NA", d="unknown")
-    with pytest.raises(ValueError, match=r"'NA' \(1\), 'unknown' \(1\).*numbers.*#q2:missing"):
+    with pytest.raises(ValueError, match=r"'NA' \(1\), 'unknown' \(1\).*empty these cells\.$"):
         with_values(list("abcd"), values, "error", numeric=True)
     found = with_values(list("abcd"), values, "ignore", numeric=True)
     assert check_numbers(found).to_dict() == {"a": 1.5, "b": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("word", "way_out"),
+    [
+        ("not applicable", r"empty these cells, or write INSDC:missing .*'#q2:missing'"),
+        ("Not Applicable", r"empty these cells\.$"),  # QIIME 2 takes the words to the letter
+    ],
+)
+def test_with_values_names_a_way_out_that_helps(word, way_out):
+    with pytest.raises(ValueError, match=way_out):
+        with_values(["a", "b"], column(a="1.5", b=word), "error", numeric=True)
+
+
+@pytest.mark.parametrize("missing_samples", ["error", "ignore"])
+def test_with_values_refuses_an_empty_column(missing_samples):
+    with pytest.raises(ValueError, match=r"None of the table's 2 samples, such as 'a'"):
+        with_values(["a", "b"], column(a=None, b=None), missing_samples)
 
 
 def test_with_values_refuses_a_column_of_nothing_but_words():
@@ -116,7 +134,9 @@ def test_with_values_refuses_a_column_of_nothing_but_words():
 
 
 def test_check_numbers_counts_what_is_no_number():
-    said = r"3 values .* such as 'old' .* 'b' \(in all: 'old' \(2\), '5 years' \(1\)\); correct"
+    said = (
+        r"3 values .* such as 'old' .* 'b' \(in all: 'old' \(2\), '5 years' \(1\)\); write numbers"
+    )
     with pytest.raises(ValueError, match=said):
         check_numbers(column(a="1", b="old", c="5 years", d="old"))
 
