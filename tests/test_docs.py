@@ -117,6 +117,8 @@ def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     assert names["found"].importance.shape[1] == 1
     assert list(names["model"].history["epoch"]) == [1, 2, 3, 4, 5]
     assert (tmp_path / "evaluation.qzv").is_file()
+    assert names["r2"].shape == (5,)
+    assert names["vectors"].shape == (15, 16)
     assert "aam_actions.predict_regression(" in names["use"].render()
 
 

@@ -1,6 +1,7 @@
 """The actions that look into a model: QIIME 2 views in, one call of the core, views out."""
 
 import biom
+import numpy as np
 import pandas as pd
 import qiime2
 import skbio
@@ -23,6 +24,19 @@ def embed(
         from q2_aam.core import api
 
         return api.embed(table, load_model(model), sequences=path_of(sequences), device=device)
+
+
+def embeddings_table(embeddings: pd.DataFrame) -> biom.Table:
+    """Write embeddings as a table without negative numbers, for q2-sample-classifier.
+
+    Each dimension becomes two features: the part above zero and the part below zero, without its
+    sign. Their difference is the embedding, to the last digit. A shift would depend on the samples
+    of the table, so that a model could not be used on the samples of another.
+    """
+    values = embeddings.to_numpy().T  # (dimensions, samples)
+    parts = np.concatenate([np.maximum(values, 0), np.maximum(-values, 0)])
+    features = [f"{name}-{sign}" for sign in ("positive", "negative") for name in embeddings]
+    return biom.Table(parts, features, list(embeddings.index))
 
 
 def embed_features(

@@ -121,6 +121,14 @@ def classifier():
     return _as_artifact(_model("train_classifier", "site"))
 
 
+def sample_embeddings():
+    """Return embeddings of the samples."""
+    from q2_aam.core import api
+
+    vectors, _ = api.embed(_simulation().table, _model("pretrain"))
+    return qiime2.Artifact.import_data("SampleData[AAMEmbedding]", vectors)
+
+
 def predicted_ages(half=slice(None)):
     """Return predictions of age, of all samples or of a slice of them."""
     from q2_aam.core import api
@@ -173,6 +181,7 @@ ARTIFACTS = {
     "regressor": regressor,
     "classifier": classifier,
     "quantile_regressor": quantile_regressor,
+    "sample_embeddings": sample_embeddings,
     "age_medians": age_medians,
     "age_intervals": age_intervals,
     "predicted_ages": predicted_ages,
@@ -278,6 +287,7 @@ _CALLS = {
     ),
     "score_classification": (PREDICTED_SITES, {"scores": "scores"}, SITE),
     "embed": (WITH_MODEL, {"embeddings": "sample_embeddings", "distances": "distances"}),
+    "embeddings_table": ({"embeddings": "sample_embeddings"}, {"table": "embeddings_table"}),
     "embed_features": (WITH_MODEL, {"embeddings": "asv_embeddings"}),
     "importance": (
         {**TABLE, "model": "classifier"},

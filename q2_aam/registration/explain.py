@@ -41,6 +41,7 @@ IMPORTANCE = (
 def register(plugin):
     """Register the methods that look into a model with the plugin."""
     _register_embed(plugin)
+    _register_embeddings_table(plugin)
     _register_embed_features(plugin)
     _register_importance(plugin)
     _register_known_reads(plugin)
@@ -75,6 +76,31 @@ def _register_embed(plugin):
             "a phylogeny. Use the distances in any action that takes a distance matrix, such as "
             "principal coordinates, Emperor and tests of groups. Their memory grows with the "
             "square of the number of samples: 800 MB for 10,000."
+        ),
+    )
+
+
+def _register_embeddings_table(plugin):
+    plugin.methods.register_function(
+        function=explain.embeddings_table,
+        inputs={"embeddings": SampleData[AAMEmbedding]},
+        parameters={},
+        outputs=[("table", FeatureTable[Frequency])],
+        input_descriptions={"embeddings": "Embeddings of samples, made by embed."},
+        parameter_descriptions={},
+        output_descriptions={
+            "table": "Two features for each dimension of the embeddings. They are no counts."
+        },
+        name="Write embeddings of samples as a table for sample-classifier",
+        description=(
+            "Write embeddings as a feature table, so that the actions of sample-classifier can "
+            "learn from them. A feature table holds no negative numbers. So each dimension "
+            "becomes two features: the part above zero (positive), and the part below zero "
+            "without its sign (negative). This is the same for every sample, so a model that was "
+            "fitted on one such table can predict from another, if the embeddings come from the "
+            "same model. The numbers are no counts of anything: use the table with "
+            "sample-classifier only, and not for diversity, abundance, rarefaction or training "
+            "here."
         ),
     )
 

@@ -1,5 +1,6 @@
 """Looking into models as a user of QIIME 2 does, and what other plugins make of the results."""
 
+import biom
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,6 +101,76 @@ def test_distances_of_a_model_without_unifrac_are_euclidean(simulated, trained_r
     assert "has not learnt UniFrac" in caplog.text
     expected = np.linalg.norm(vectors.iloc[0] - vectors.iloc[1])
     assert distances.data[0, 1] == pytest.approx(expected, rel=1e-3)
+
+
+# ---- embeddings for others ---------------------------------------------------------------------
+
+
+def test_a_table_of_embeddings_holds_them_exactly(embedded):
+    made = aam.methods.embeddings_table(embedded.embeddings).table
+    assert str(made.type) == "FeatureTable[Frequency]"
+    vectors, table = embedded.embeddings.view(pd.DataFrame), made.view(biom.Table)
+    assert list(table.ids()) == list(vectors.index)
+    found = table.to_dataframe(dense=True).T
+    assert (found.to_numpy() >= 0).all()
+    assert found.shape == (48, 2 * 16)
+    for name in vectors:
+        above, below = found[f"{name}-positive"], found[f"{name}-negative"]
+        assert (np.minimum(above, below) == 0).all()
+        np.testing.assert_array_equal(above - below, vectors[name])
+
+
+def test_a_table_of_embeddings_does_not_depend_on_other_samples(embedded):
+    vectors = embedded.embeddings.view(pd.DataFrame)
+    few = qiime2.Artifact.import_data("SampleData[AAMEmbedding]", vectors.iloc[[7, 3]])
+    found = aam.methods.embeddings_table(few).table.view(biom.Table)
+    whole = aam.methods.embeddings_table(embedded.embeddings).table.view(biom.Table)
+    for name in vectors.index[[7, 3]]:
+        np.testing.assert_array_equal(found.data(name), whole.data(name))
+
+
+def test_sample_classifier_learns_from_embeddings(table, simulated, trained_encoder):
+    """Training and new samples are embedded apart, as in a study that goes on."""
+    ids, model = list(simulated.table.ids()), as_artifact(trained_encoder)
+    halves = []
+    for part in (ids[:30], ids[30:]):
+        counts = simulated.table.filter(part, inplace=False)
+        counts = qiime2.Artifact.import_data("FeatureTable[Frequency]", counts)
+        vectors = aam.methods.embed(counts, model).embeddings
+        halves.append(aam.methods.embeddings_table(vectors).table)
+    age = qiime2.Metadata(simulated.metadata).get_column("age")
+    fitted = sample_classifier.methods.fit_regressor(
+        halves[0], age, n_estimators=10, random_state=1, missing_samples="ignore"
+    )
+    (ages,) = sample_classifier.methods.predict_regression(halves[1], fitted.sample_estimator)
+    assert list(ages.view(pd.Series).index) == ids[30:]
+    assert ages.view(pd.Series).std() > 0
+    (scores,) = aam.methods.score_regression(ages, age)
+    assert scores.view(pd.DataFrame)["n_samples"].tolist() == [18]
+
+
+def test_sample_classifier_splits_embeddings_itself(embedded, simulated, site):
+    made = aam.methods.embeddings_table(embedded.embeddings).table
+    age = qiime2.Metadata(simulated.metadata).get_column("age")
+    forest = {"n_estimators": 5, "random_state": 1, "cv": 2}
+    ages = sample_classifier.pipelines.regress_samples(made, age, **forest).predictions
+    assert set(ages.view(pd.Series).index) < set(simulated.metadata.index)
+    sites = sample_classifier.pipelines.classify_samples(made, site, **forest).predictions
+    assert set(sites.view(pd.Series)) <= {"gut", "oral", "skin"}
+
+
+def test_sample_classifier_takes_predicted_distances(embedded, site):
+    found = sample_classifier.pipelines.classify_samples_from_dist(embedded.distances, site, k=3)
+    assert len(found.predictions.view(pd.Series)) == 48
+
+
+def test_metatable_loses_dimensions_of_embeddings(embedded):
+    """Why q2-sample-classifier's own way from metadata to a table is not enough."""
+    (made,) = sample_classifier.pipelines.metatable(embedded.embeddings.view(qiime2.Metadata))
+    vectors = embedded.embeddings.view(pd.DataFrame)
+    kept = set(made.view(biom.Table).ids("observation"))
+    assert kept == set(vectors.columns[(vectors >= 0).all()])
+    assert len(kept) < 16
 
 
 def test_embed_features_of_a_table_or_of_sequences(table, simulated, trained_encoder, tmp_path):
