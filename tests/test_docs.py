@@ -221,6 +221,37 @@ def test_every_training_option_stands_beside_that_of_aam():
         assert f"`--p-{name.replace('_', '-')}`" in text, name
 
 
+# Options of pretrain, train, predict and rf-baseline of jbk708/aam in January 2026.
+OPTIONS_OF_AAM = """
+asv-chunk-size asv-sampling attention-heads attention-layers attn-implementation auto-batch-size
+batch-size best-metric bounded-targets categorical-columns categorical-embed-dim categorical-fusion
+categorical-help categorical-loss-weight-column categorical-loss-weights categorical-lr
+class-weights classifier compile-model conditional-output-scaling count-embedding
+count-embedding-method count-penalty count-prediction cross-attn-heads data-parallel device
+distributed embedding-dim epochs freeze-base fsdp fsdp-sharded-checkpoint
+gradient-accumulation-steps gradient-checkpointing learnable-output-scale log-transform-targets
+loss-config loss-type lr max-bp max-features max-grad-norm max-memory-fraction memory-profile
+metadata metadata-column mixed-precision model n-estimators n-jobs no-sequence-cache normalize-by
+normalize-targets normalize-targets-by nuc-mask-ratio nuc-mask-strategy nuc-penalty num-workers
+optimizer out-dim output output-activation output-dir output-variance over-penalty patience penalty
+perceiver-num-latents perceiver-num-layers prediction-passes pretrained-encoder quantiles
+random-seed rarefy-depth regressor-dropout regressor-hidden-dims residual-regression-head
+resume-from scheduler scheduler-eta-min scheduler-factor scheduler-min-lr scheduler-patience
+scheduler-t-mult scheduler-t0 seed sync-batchnorm table target-effective-batch-size
+target-layer-norm target-penalty target-transform test-size tf32 token-limit train-samples
+under-penalty unifrac-matrix unifrac-metric use-expandable-segments val-prediction-passes
+val-samples warmup-steps weight-decay
+"""
+
+
+def test_every_option_of_aam_has_an_answer():
+    answered = set()
+    for row in rows(ROOT / "docs" / "from-aam.md"):
+        if len(row) > 1 and row[1]:
+            answered |= set(re.findall(r"--(?:no-(?!seq))?([a-z][a-z0-9-]*)", row[0]))
+    assert set(OPTIONS_OF_AAM.split()) <= answered
+
+
 def test_defaults_beside_those_of_aam_are_ours():
     compared = 0
     for row in rows(ROOT / "docs" / "from-aam.md"):
