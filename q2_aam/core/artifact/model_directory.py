@@ -133,7 +133,7 @@ def read_config(directory: str | Path) -> SavedConfig:
     ArtifactError
         If it is not what this or an older release wrote.
     """
-    data = _read(Path(directory) / CONFIG, MAX_CONFIG_BYTES)
+    data = read_file(Path(directory) / CONFIG, MAX_CONFIG_BYTES)
     try:
         document = parse(data)
         if not isinstance(document, dict):
@@ -161,7 +161,7 @@ def read_history(directory: str | Path) -> pd.DataFrame:
     ArtifactError
         If it is not a table of numbers with increasing epochs.
     """
-    data = _read(Path(directory) / HISTORY, history_file.MAX_BYTES)
+    data = read_file(Path(directory) / HISTORY, history_file.MAX_BYTES)
     try:
         return history_file.parse(data)
     except ValueError as error:
@@ -264,7 +264,7 @@ def _check_weights(directory: Path, saved: SavedConfig, level: str) -> None:
 
 
 def _check_history(directory: Path, saved: SavedConfig, level: str) -> None:
-    data = _read(directory / HISTORY, history_file.MAX_BYTES)
+    data = read_file(directory / HISTORY, history_file.MAX_BYTES)
     if level == "min":
         history_file.column_names(data)
         return
@@ -288,25 +288,48 @@ def _check_listing(directory: Path) -> None:
             f"{directory} {found}; a directory with {CONFIG}, {WEIGHTS} and {HISTORY} is needed, "
             "which 'qiime tools export' makes of a model artifact"
         )
-    _check_entries(directory, NAMES.__contains__, at_most=4, folder=EVENTS)
+    check_entries(directory, NAMES.__contains__, at_most=4, folders={EVENTS})
     if (directory / EVENTS).is_dir():
-        _check_entries(directory / EVENTS, re.compile(EVENT_FILE).fullmatch, MAX_EVENT_FILES)
+        check_entries(directory / EVENTS, re.compile(EVENT_FILE).fullmatch, MAX_EVENT_FILES)
 
 
-def _check_entries(directory: Path, belongs, at_most: int, folder: str | None = None) -> None:
+def check_entries(directory: Path, belongs, at_most: int, folders=frozenset()) -> None:
+    """Refuse entries of a directory that do not belong there, links, and what is no file.
+
+    Parameters
+    ----------
+    directory : path
+    belongs : callable
+        Tells whether a file may have a name.
+    at_most : int
+        Number of entries.
+    folders : set of str
+        Names that are those of folders, not of files.
+
+    Raises
+    ------
+    ArtifactError
+    """
     with os.scandir(directory) as entries:
         for n, entry in enumerate(entries):
             name = repr(entry.name)[:300]
             if entry.is_symlink():
                 raise ArtifactError(f"{name} is a symbolic link, which a model must not have")
-            as_it_should_be = entry.is_dir() if entry.name == folder else belongs(entry.name)
+            as_it_should_be = entry.is_dir() if entry.name in folders else belongs(entry.name)
             if n >= at_most or not as_it_should_be:
                 raise ArtifactError(f"{name} does not belong in a model directory; remove it")
-            if entry.name != folder and not entry.is_file():
+            if entry.name not in folders and not entry.is_file():
                 raise ArtifactError(f"{name} must be an ordinary file")
 
 
-def _read(path: Path, limit: int) -> bytes:
+def read_file(path: Path, limit: int) -> bytes:
+    """Read an ordinary file of at most so many bytes.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, too large, a link, or no file.
+    """
     with _open(path) as (file, size):
         if size > limit:
             raise ArtifactError(f"{path.name} has {size} bytes, more than the {limit} allowed")

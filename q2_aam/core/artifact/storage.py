@@ -11,20 +11,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from q2_aam.core.artifact import history_file, model_directory
+from q2_aam.core.artifact import ensemble_directory, history_file, model_directory
 from q2_aam.core.artifact.model_directory import ArtifactError, SavedConfig
-from q2_aam.core.model.trained_model import TrainedModel
+from q2_aam.core.model.trained_model import Ensemble, TrainedModel
 
 
-def save(model: TrainedModel, directory: str | Path) -> None:
-    """Write a model so that it is either whole under its name or not there.
+def save(model: TrainedModel | Ensemble, directory: str | Path) -> None:
+    """Write a model or an ensemble so that it is either whole under its name or not there.
 
     Everything is written to a hidden directory beside, checked, flushed to the disk and then
     renamed.
 
     Parameters
     ----------
-    model : TrainedModel
+    model : TrainedModel or Ensemble
     directory : path
         New or empty.
 
@@ -40,8 +40,8 @@ def save(model: TrainedModel, directory: str | Path) -> None:
     partial = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}.partial")
     try:
         partial.mkdir(parents=True)
-        _write(model, partial)
-        model_directory.validate(partial)
+        _write_either(model, partial)
+        ensemble_directory.validate(partial)
         _put_in_place(partial, directory)
     except ArtifactError as error:
         raise ArtifactError(f"The model cannot be saved: {error}") from error
@@ -53,8 +53,8 @@ def save(model: TrainedModel, directory: str | Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load(directory: str | Path) -> TrainedModel:
-    """Read a model after checking all of it; nothing in it is executed or unpickled.
+def load(directory: str | Path) -> TrainedModel | Ensemble:
+    """Read a model or an ensemble after checking all; nothing in it is executed or unpickled.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def load(directory: str | Path) -> TrainedModel:
 
     Returns
     -------
-    TrainedModel
+    TrainedModel or Ensemble
         With weights in memory, on the processor.
 
     Raises
@@ -73,15 +73,33 @@ def load(directory: str | Path) -> TrainedModel:
     """
     directory = Path(directory)
     try:
-        saved = model_directory.validate(directory)
-        table = model_directory.read_history(directory)
-        mapped = load_file(directory / model_directory.WEIGHTS)
+        configs = ensemble_directory.validate(directory)
+        folders = ensemble_directory.member_directories(directory)
+        models = tuple(map(_read, folders, configs))
     except (ArtifactError, SafetensorError) as error:
         raise ArtifactError(f"The model in {directory} cannot be used: {error}") from error
+    return Ensemble(models) if ensemble_directory.is_ensemble(directory) else models[0]
+
+
+def _read(directory: Path, saved: SavedConfig) -> TrainedModel:
+    """Read a model that is known to be sound."""
+    table = model_directory.read_history(directory)
+    mapped = load_file(directory / model_directory.WEIGHTS)
     # Mapped tensors would follow the file when it is changed or removed.
     weights = {name: tensor.clone() for name, tensor in mapped.items()}
     events = model_directory.event_files(directory)
     return TrainedModel(saved.spec, weights, table, events, saved.versions, saved.warnings)
+
+
+def _write_either(model: TrainedModel | Ensemble, directory: Path) -> None:
+    if isinstance(model, TrainedModel):
+        _write(model, directory)
+        return
+    for number, member in enumerate(model.members, start=1):
+        folder = directory / ensemble_directory.MEMBERS / str(number)
+        folder.mkdir(parents=True)
+        _write(member, folder)
+    ensemble_directory.write_index(directory, len(model.members))
 
 
 def _write(model: TrainedModel, directory: Path) -> None:

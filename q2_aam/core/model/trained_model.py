@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 
 import q2_aam
+from q2_aam.core.data.target import CategoricalTarget, NumericTarget
+from q2_aam.core.model.members import check_members, joint_target
 from q2_aam.core.model.specification import ENCODER, ModelSpec
 
 BASE = "base_model."
@@ -56,19 +58,82 @@ class TrainedModel:
     warnings: tuple[str, ...] = ()
 
 
-def encoder_of(model: TrainedModel) -> TrainedModel:
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Models of one column that predict together: the mean of what each predicts.
+
+    Parameters
+    ----------
+    members : tuple of TrainedModel
+        Regressors, or classifiers; their classes may differ.
+
+    Raises
+    ------
+    ValueError
+        If they do not predict the same (`members.check_members`).
+    """
+
+    members: tuple[TrainedModel, ...]
+
+    def __post_init__(self):
+        check_members([member.spec for member in self.members])
+
+    @classmethod
+    def of(cls, models: "Iterable[TrainedModel | Ensemble]") -> "Ensemble":
+        """Put models together, and the members of ensembles among them."""
+        return cls(tuple(member for model in models for member in members_of(model)))
+
+
+def members_of(model: TrainedModel | Ensemble) -> tuple[TrainedModel, ...]:
+    """Return the members of an ensemble, or a model by itself."""
+    return model.members if isinstance(model, Ensemble) else (model,)
+
+
+def target_of(model: TrainedModel | Ensemble) -> NumericTarget | CategoricalTarget:
+    """Return what a model predicts, or an ensemble: all classes that a member has learnt."""
+    return joint_target([member.spec for member in members_of(model)])
+
+
+def with_one_encoder(model: TrainedModel | Ensemble | None) -> TrainedModel | None:
+    """Return a model as it is, and the encoder of an ensemble.
+
+    Raises
+    ------
+    ValueError
+        If the members of an ensemble have different encoders.
+    """
+    return encoder_of(model) if isinstance(model, Ensemble) else model
+
+
+def encoder_of(model: TrainedModel | Ensemble) -> TrainedModel:
     """Take the encoder out of a model, without its target and the samples that it stores.
 
     Parameters
     ----------
-    model : TrainedModel
-        Of any kind; an encoder is returned as it is.
+    model : TrainedModel or Ensemble
+        Of any kind; an encoder is returned as it is. All members of an ensemble must have the
+        same encoder, as they have if they kept the one that they started from (`freeze_base`).
 
     Returns
     -------
     TrainedModel
-        Of kind SequenceEncoder, with the history of the model.
+        Of kind SequenceEncoder, with the history of the model, or of the first member.
+
+    Raises
+    ------
+    ValueError
+        If the members of an ensemble have different encoders.
     """
+    if isinstance(model, Ensemble):
+        first, *others = map(encoder_of, model.members)
+        for number, other in enumerate(others, start=2):
+            if not _is_same_encoder(first, other):
+                raise ValueError(
+                    f"The encoders of models 1 and {number} of the ensemble differ, so it has no "
+                    "encoder of its own: give one single model ('qiime tools export' writes each "
+                    "model of an ensemble into the folder members)."
+                )
+        return first
     if model.spec.kind == ENCODER:
         return model
     none = dict.fromkeys(("fine_tuning", "target", "stored", "covariates"))
@@ -79,6 +144,16 @@ def encoder_of(model: TrainedModel) -> TrainedModel:
         if name.startswith(BASE)
     }
     return replace(model, spec=spec, weights=weights, warnings=())  # they may name samples
+
+
+def _is_same_encoder(a: TrainedModel, b: TrainedModel) -> bool:
+    """Tell whether two encoders compute the same; options of their training may differ."""
+    alike = replace(a.spec.model, dropout=0.0) == replace(b.spec.model, dropout=0.0)
+    return (
+        alike
+        and set(a.weights) == set(b.weights)
+        and all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights)
+    )
 
 
 def check_kind(model: TrainedModel, expected: str, instead: str) -> None:
