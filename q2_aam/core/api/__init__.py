@@ -5,7 +5,7 @@ the path of a FASTA file, a metadata column a `pandas.Series`. Options are those
 `q2_aam.core.options`, by name. Nothing here needs QIIME 2.
 """
 
-from q2_aam.core.api.explanation import embed, embed_features, importance
+from q2_aam.core.api.explanation import embed, embed_features, importance, known_reads
 from q2_aam.core.api.prediction import (
     predict_classification,
     predict_quantiles,
@@ -14,12 +14,13 @@ from q2_aam.core.api.prediction import (
 from q2_aam.core.api.training import pretrain, train_classifier, train_regressor
 from q2_aam.core.artifact.storage import load, save
 from q2_aam.core.explain.importance import Importance
-from q2_aam.core.explain.prediction_input import known_reads, module_of, samples_for
-from q2_aam.core.model.trained_model import TrainedModel
+from q2_aam.core.explain.prediction_input import module_of, samples_for
+from q2_aam.core.model.trained_model import Ensemble, TrainedModel
 from q2_aam.core.training.ranks.layout import Layout
 from q2_aam.core.training.run import Monitor
 
 __all__ = [
+    "Ensemble",
     "Importance",
     "Layout",
     "Monitor",

@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 import skbio
 
+from q2_aam.core.api.ensembles import averaged, explained_together, mean
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.data.sequences import Sequences, read_sequences
 from q2_aam.core.data.splits.grouped_split import with_groups
 from q2_aam.core.explain import embeddings
+from q2_aam.core.explain import prediction_input as inputs
 from q2_aam.core.explain.importance import (
     Importance,
     ImportanceConfig,
@@ -16,11 +18,13 @@ from q2_aam.core.explain.importance import (
     question_of,
 )
 from q2_aam.core.explain.prediction_input import input_of_encoder, module_of, prediction_input
-from q2_aam.core.model.trained_model import TrainedModel
+from q2_aam.core.model.trained_model import Ensemble, TrainedModel, with_one_encoder
+
+known_reads = averaged(mean)(inputs.known_reads)
 
 
 def embed(
-    table, model: TrainedModel, *, sequences: Sequences = None, device: str = "auto"
+    table, model: TrainedModel | Ensemble, *, sequences: Sequences = None, device: str = "auto"
 ) -> tuple[pd.DataFrame, skbio.DistanceMatrix]:
     """Embed samples, and predict the UniFrac distances between them.
 
@@ -28,8 +32,8 @@ def embed(
     ----------
     table : biom.Table
         Counts of ASVs in samples. The ASVs may be new to the model.
-    model : TrainedModel
-        Of any kind.
+    model : TrainedModel or Ensemble
+        Of any kind. The members of an ensemble must have the same encoder.
     sequences : mapping or path, optional
         As in training.
     device : {'auto', 'cpu', 'cuda', 'mps'}
@@ -42,19 +46,24 @@ def embed(
         Predicted UniFrac; Euclidean distances if the model has not learnt it, with a warning. It
         takes 8 · n_samples² bytes.
     """
+    model = with_one_encoder(model)
     samples, module = input_of_encoder(model, table, sequences, device)
     return embeddings.embed_samples(module, samples, model.spec.data)
 
 
 def embed_features(
-    model: TrainedModel, *, table=None, sequences: Sequences = None, device: str = "auto"
+    model: TrainedModel | Ensemble,
+    *,
+    table=None,
+    sequences: Sequences = None,
+    device: str = "auto",
 ) -> pd.DataFrame:
     """Embed ASVs from their sequences alone.
 
     Parameters
     ----------
-    model : TrainedModel
-        Of any kind.
+    model : TrainedModel or Ensemble
+        Of any kind. The members of an ensemble must have the same encoder.
     table : biom.Table, optional
         Embed the features of this table, whose ids are sequences unless `sequences` are given.
     sequences : mapping or path, optional
@@ -71,7 +80,7 @@ def embed_features(
     ValueError
         If neither a table nor sequences are given.
     """
-    known = read_sequences(sequences)
+    model, known = with_one_encoder(model), read_sequences(sequences)
     if table is None:
         if not known:
             raise ValueError("There is nothing to embed: give a table, sequences, or both.")
@@ -81,9 +90,10 @@ def embed_features(
     return embeddings.embed_asvs(module_of(model, device), features)
 
 
+@explained_together
 def importance(
     table,
-    model: TrainedModel,
+    model: TrainedModel | Ensemble,
     *,
     sequences: Sequences = None,
     covariates: pd.DataFrame | None = None,
@@ -101,8 +111,9 @@ def importance(
     ----------
     table : biom.Table
         Counts of ASVs in samples.
-    model : TrainedModel
-        Of kind SequenceRegressor or SequenceClassifier.
+    model : TrainedModel or Ensemble
+        Of kind SequenceRegressor or SequenceClassifier. The effects of an ensemble are the means
+        of those of its members; of classifiers, it needs a `target_class`.
     sequences : mapping or path, optional
         As in training.
     covariates : pandas.DataFrame, optional

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from q2_aam.core.api.ensembles import averaged, mean, mean_classes
 from q2_aam.core.data.sequences import Sequences
 from q2_aam.core.data.target import PREDICTION
 from q2_aam.core.explain.covariates_alone import learnt_from_covariates
@@ -9,13 +10,14 @@ from q2_aam.core.explain.prediction_input import prediction_input
 from q2_aam.core.explain.questions import check_quantiles
 from q2_aam.core.model import inference
 from q2_aam.core.model.specification import CLASSIFIER, REGRESSOR
-from q2_aam.core.model.trained_model import TrainedModel, check_kind
+from q2_aam.core.model.trained_model import Ensemble, TrainedModel, check_kind
 from q2_aam.core.options import quantile_levels
 
 
+@averaged(mean)
 def predict_regression(
     table,
-    model: TrainedModel,
+    model: TrainedModel | Ensemble,
     *,
     sequences: Sequences = None,
     covariates: pd.DataFrame | None = None,
@@ -28,8 +30,8 @@ def predict_regression(
     ----------
     table : biom.Table
         Counts of ASVs in samples. The ASVs may be new to the model.
-    model : TrainedModel
-        Of kind SequenceRegressor.
+    model : TrainedModel or Ensemble
+        Of kind SequenceRegressor. An ensemble predicts the mean of what its members predict.
     sequences : mapping or path, optional
         As in training.
     covariates : pandas.DataFrame, optional
@@ -50,9 +52,10 @@ def predict_regression(
     return pd.Series(values, index=ids, name=PREDICTION)
 
 
+@averaged(mean)
 def predict_quantiles(
     table,
-    model: TrainedModel,
+    model: TrainedModel | Ensemble,
     *,
     sequences: Sequences = None,
     covariates: pd.DataFrame | None = None,
@@ -84,9 +87,10 @@ def predict_quantiles(
     return pd.DataFrame(values, index=_index(samples.sample_ids), columns=columns)
 
 
+@averaged(mean_classes)
 def predict_classification(
     table,
-    model: TrainedModel,
+    model: TrainedModel | Ensemble,
     *,
     sequences: Sequences = None,
     covariates: pd.DataFrame | None = None,
@@ -102,7 +106,8 @@ def predict_classification(
     predictions : pandas.Series
         The most probable class by sample id; named 'prediction'.
     probabilities : pandas.DataFrame
-        A column for each class. Rows sum to one.
+        A column for each class. Rows sum to one. An ensemble gives the mean of its members; a
+        member that has not learnt a class does not count in the mean of this class.
     """
     check_kind(model, CLASSIFIER, "predict-regression")
     ids, likely = _learnt(model, table, sequences, covariates, only_covariates, device)

@@ -14,7 +14,7 @@ from q2_aam.core.data.splits.grouped_split import with_groups
 from q2_aam.core.explain.training_start import fitting_samples
 from q2_aam.core.model.covariates import read_covariates
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
-from q2_aam.core.model.trained_model import TrainedModel
+from q2_aam.core.model.trained_model import Ensemble, TrainedModel, with_one_encoder
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
 from q2_aam.core.training.preparation.run_input import RunInput
 from q2_aam.core.training.preparation.run_settings import settings_of, with_depth
@@ -30,7 +30,7 @@ def pretrain(
     phylogeny: str | Path,
     *,
     sequences: Sequences = None,
-    encoder: TrainedModel | None = None,
+    encoder: TrainedModel | Ensemble | None = None,
     reference_ids: Sequence[str] | None = None,
     groups: pd.Series | None = None,
     missing_samples: str = "error",
@@ -47,7 +47,7 @@ def pretrain(
         Rooted tree of the ASVs, Newick with branch lengths.
     sequences : mapping or path, optional
         Sequence of each feature, or a FASTA file; not needed if the feature ids are sequences.
-    encoder : TrainedModel, optional
+    encoder : TrainedModel or Ensemble, optional
         Continue from this model; its architecture is kept.
     reference_ids : sequence of str, optional
         The reference samples. By default, they are drawn at random.
@@ -69,6 +69,7 @@ def pretrain(
     ValueError
         If the input or an option cannot be used; the message says what to do.
     """
+    encoder = with_one_encoder(encoder)
     settings = settings_of(ENCODER, options, encoder)
     samples = sample_table(table, sequences, settings.model.max_bp, chosen=encoder is None)
     ids, groups = with_groups(samples.sample_ids, groups, missing_samples)
@@ -122,7 +123,7 @@ def _train(
     table,
     column,
     *,
-    encoder: TrainedModel | None = None,
+    encoder: TrainedModel | Ensemble | None = None,
     phylogeny: str | Path | None = None,
     sequences: Sequences = None,
     reference_ids: Sequence[str] | None = None,
@@ -134,6 +135,7 @@ def _train(
     monitor: Monitor = NO_MONITOR,
     **options,
 ) -> TrainedModel:
+    encoder = with_one_encoder(encoder)
     nothing_given, samples = encoder is None and phylogeny is None, None
     settings = settings_of(kind, options, encoder, ships=nothing_given)
     if nothing_given:

@@ -63,6 +63,30 @@ def whole() -> Whole | None:
     return _WHOLE.get()
 
 
+_KINDS: ContextVar[set | None] = ContextVar("kinds", default=None)
+
+
+@contextmanager
+def each_kind_once() -> Iterator[None]:
+    """Let `is_repeated` tell which warnings within were said before, in whatever numbers."""
+    token = _KINDS.set(set())
+    try:
+        yield
+    finally:
+        _KINDS.reset(token)
+
+
+def is_repeated(record: logging.LogRecord) -> bool:
+    """Tell whether a warning of this kind was said since `each_kind_once`, and note that it is."""
+    kinds = _KINDS.get()
+    if kinds is None:
+        return False
+    kind = record.msg, getattr(record, "kind", None)
+    known = kind in kinds
+    kinds.add(kind)
+    return known
+
+
 class _Keeper(logging.Handler):
     """Keeps the warnings of one thread."""
 

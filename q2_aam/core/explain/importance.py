@@ -88,10 +88,23 @@ def measure_importance(
         effects = attribution.occlude(model, samples, data, question, config.max_features)
     else:
         effects = attribution.integrate_gradients(model, samples, data, question, config.steps)
+    return summarize(biom.Table(effects.T, samples.feature_ids, samples.sample_ids), groups)
+
+
+def summarize(effects: biom.Table, groups: pd.Series | None = None) -> Importance:
+    """Average effects over the samples, or over each group of them.
+
+    Parameters
+    ----------
+    effects : biom.Table of shape (n_features, n_samples)
+    groups : Series, optional
+        Group of each sample, in the order of the table.
+    """
+    values, features = effects.matrix_data.T.tocsr(), effects.ids("observation")
     return Importance(
-        _means(abs(effects), samples, groups, "importance"),
-        _means(effects, samples, groups, "mean_effect"),
-        biom.Table(effects.T, samples.feature_ids, samples.sample_ids),
+        _means(abs(values), features, groups, "importance"),
+        _means(values, features, groups, "mean_effect"),
+        effects,
     )
 
 
@@ -107,12 +120,10 @@ def question_of(spec: ModelSpec, target_class: str | None) -> attribution.Questi
     return attribution.Question(None if spec.kind == CLASSIFIER else spec.target, asked)
 
 
-def _means(
-    effects: csr_matrix, samples: SampleTable, groups: pd.Series | None, name: str
-) -> pd.DataFrame:
+def _means(effects: csr_matrix, feature_ids, groups: pd.Series | None, name: str) -> pd.DataFrame:
     """Average effects (N, F) over the samples, or over those of each group."""
     if groups is None:
-        parts = {name: np.arange(samples.n_samples)}
+        parts = {name: np.arange(effects.shape[0])}
     else:
         labels = groups.to_numpy()
         # Named apart from each other, so that both tables can be put side by side.
@@ -122,4 +133,4 @@ def _means(
     means = {
         label: np.asarray(effects[rows].mean(axis=0)).ravel() for label, rows in parts.items()
     }
-    return pd.DataFrame(means, index=pd.Index(samples.feature_ids, name="feature-id"))
+    return pd.DataFrame(means, index=pd.Index(feature_ids, name="feature-id"))
