@@ -9,6 +9,7 @@ from q2_types.feature_data import DNAFASTAFormat
 
 from q2_aam.actions.reports import reporting
 from q2_aam.actions.views import all_columns_of, groups_of, load_model, path_of, saved
+from q2_aam.core.artifact.ensemble_directory import is_ensemble
 from q2_aam.core.explain.questions import class_asked_about
 from q2_aam.types.models import AAMModelDirectoryFormat
 
@@ -68,7 +69,8 @@ def importance(
     device: str = "auto",
 ) -> (pd.DataFrame, pd.DataFrame, biom.Table):
     """Find the ASVs that drive predictions."""
-    class_asked_about(saved(model).spec, target_class)
+    if not is_ensemble(str(model)):  # whose members differ in the classes that they know
+        class_asked_about(saved(model).spec, target_class)
     with reporting():
         from q2_aam.core import api
 

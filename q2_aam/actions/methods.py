@@ -140,6 +140,14 @@ def extract_encoder(model: AAMModelDirectoryFormat) -> AAMModelDirectoryFormat:
     return save_model(encoder_of(load_model(model)))
 
 
+def combine_models(models: AAMModelDirectoryFormat) -> AAMModelDirectoryFormat:
+    """Put models together into an ensemble."""
+    # QIIME 2 gives a list of what the annotation says.
+    from q2_aam.core.model.trained_model import Ensemble
+
+    return save_model(Ensemble.of(map(load_model, models)))
+
+
 def predict_regression(
     table: biom.Table,
     regressor: AAMModelDirectoryFormat,
@@ -189,9 +197,10 @@ def predict_classification(
     """Predict a categorical column."""
     with reporting():
         from q2_aam.core import api
+        from q2_aam.core.model.trained_model import target_of
 
         model = load_model(classifier)
-        _warn_of_class_names(model.spec.target)
+        _warn_of_class_names(target_of(model))
         return api.predict_classification(
             table,
             model,

@@ -35,7 +35,7 @@ class _Reporter(logging.Handler):
         from q2_aam.core.data import progress
 
         if record.levelno >= logging.WARNING:
-            if _was_said(record):
+            if _was_said(record) or messages.is_repeated(record):
                 return
             self._remember(self.format(record))
         progress.say(self.format(record))

@@ -92,10 +92,13 @@ def check_options(kind: str, options: dict, encoder=None, *, ships: bool = False
 
 
 def saved(model):
-    """Read what a model is, without its weights; it may be absent."""
-    from q2_aam.core.artifact import model_directory
+    """Read what a model is, or the first member of an ensemble, without its weights.
 
-    return None if model is None else model_directory.read_config(str(model))
+    It may be absent.
+    """
+    from q2_aam.core.artifact import ensemble_directory
+
+    return None if model is None else ensemble_directory.read_configs(str(model))[0]
 
 
 def path_of(view) -> str | None:

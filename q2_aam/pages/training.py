@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from q2_aam.core.artifact import model_directory
+from q2_aam.core.artifact import ensemble_directory, model_directory
 from q2_aam.core.data.target import CategoricalTarget
 from q2_aam.core.model.specification import ENCODER, REGRESSOR, ModelSpec
 from q2_aam.core.model.tensor_shapes import tensor_shapes
@@ -105,15 +105,21 @@ class Model:
 
 
 def read(directories: Sequence[str]) -> list[Model]:
-    """Read model directories, without their weights."""
+    """Read model directories, and those of the models of ensembles, without their weights."""
     models = []
     for i, directory in enumerate(directories, start=1):
-        saved = model_directory.read_config(directory)
-        history = model_directory.read_history(directory)
-        n_bytes = (Path(directory) / model_directory.WEIGHTS).stat().st_size
-        read = saved.spec, saved.versions, history, n_bytes, saved.warnings
-        models.append(Model(f"Model {i}", *read))
+        members = ensemble_directory.member_directories(directory)
+        for member in members:
+            of_ensemble = f".{member.name}" * ensemble_directory.is_ensemble(directory)
+            models.append(_read(member, f"Model {i}{of_ensemble}"))
     return models
+
+
+def _read(directory: Path, name: str) -> Model:
+    saved = model_directory.read_config(directory)
+    history = model_directory.read_history(directory)
+    n_bytes = (directory / model_directory.WEIGHTS).stat().st_size
+    return Model(name, saved.spec, saved.versions, history, n_bytes, saved.warnings)
 
 
 def page(models: list[Model]) -> Page:

@@ -86,6 +86,16 @@ def regressor():
     return _as_artifact(_model("train_regressor", "age"))
 
 
+def second_regressor():
+    """Return another model that predicts age, of another seed."""
+    from q2_aam.core import api
+
+    data = _simulation()
+    return _as_artifact(
+        api.train_regressor(data.table, data.metadata["age"], random_seed=1, **SMALL)
+    )
+
+
 @lru_cache(maxsize=1)
 def _quantile_model():
     from q2_aam.core import api
@@ -180,6 +190,7 @@ ARTIFACTS = {
     "encoder": encoder,
     "regressor": regressor,
     "classifier": classifier,
+    "second_regressor": second_regressor,
     "quantile_regressor": quantile_regressor,
     "sample_embeddings": sample_embeddings,
     "age_medians": age_medians,
@@ -262,6 +273,10 @@ _CALLS = {
     "train_regressor": (WITH_ENCODER, {"regressor": "regressor"}, AGE, SMALL),
     "train_classifier": (WITH_ENCODER, {"classifier": "classifier"}, SITE, SMALL),
     "shipped_encoder": ({}, {"encoder": "encoder"}),
+    "combine_models": (
+        {"models": ["regressor", "second_regressor"]},
+        {"ensemble": "ensemble"},
+    ),
     "extract_encoder": ({"model": "regressor"}, {"encoder": "encoder"}),
     "predict_regression": (
         {**TABLE, "regressor": "regressor"},
@@ -338,6 +353,7 @@ _CALLS = {
     "cross_validate_regression": (
         WITH_TREE,
         {
+            "regressor": "ensemble",
             "predictions": "predicted_ages",
             "fold_scores": "fold_scores",
             **PAGES,
@@ -348,6 +364,7 @@ _CALLS = {
     "cross_validate_classification": (
         TABLE,
         {
+            "classifier": "ensemble",
             **PREDICTED_SITES,
             "fold_scores": "fold_scores",
             **PAGES,

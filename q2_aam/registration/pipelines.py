@@ -99,8 +99,9 @@ EACH_FOLD = (
     "Predict each fold of the samples with a model that has seen only the other folds. "
     "Pre-training is repeated for each fold. If you give an encoder, it must not have been "
     "trained on these samples. Otherwise the scores are too good. If QIIME 2 runs actions in "
-    "parallel, all folds are trained at the same time. The models of the folds are "
-    "not kept. To get a model to use, train on all samples."
+    "parallel, all folds are trained at the same time. The models of the folds are kept "
+    "together as an ensemble, which predicts the mean of what they predict. Use it for new "
+    "samples only: it has seen all samples given here. The scores are those of the single models."
 )
 
 
@@ -209,6 +210,10 @@ def _register_hold_out(plugin, target):
 def _register_cross_validation(plugin, target):
     is_number = target is NUMBER
     outputs = {
+        target.model[0]: (
+            target.model[1],
+            "The models of all folds together: an ensemble, to predict new samples with.",
+        ),
         **target.predictions,
         "fold_scores": (
             AAMScores,

@@ -3,7 +3,7 @@
 from q2_types.feature_data import FeatureData, Sequence
 from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.tree import Phylogeny, Rooted
-from qiime2.plugin import Choices, Metadata, Str
+from qiime2.plugin import Choices, List, Metadata, Str, TypeMatch
 
 from q2_aam.actions import methods
 from q2_aam.actions.parameters import (
@@ -16,6 +16,7 @@ from q2_aam.actions.parameters import (
     parameter_types,
 )
 from q2_aam.core.artifact.shipped.name import NAME
+from q2_aam.core.model.members import MAX_MEMBERS
 from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
@@ -156,6 +157,35 @@ def _register_training(plugin, function, kind, configs, output, name, descriptio
         name=name,
         description=description,
         citations=UNIFRAC_PAPERS,
+    )
+
+
+def register_combination(plugin):
+    """Register the method that makes an ensemble of models."""
+    either = TypeMatch([AAMModel[SequenceRegressor], AAMModel[SequenceClassifier]])
+    plugin.methods.register_function(
+        function=methods.combine_models,
+        inputs={"models": List[either]},
+        parameters={},
+        outputs=[("ensemble", either)],
+        input_descriptions={
+            "models": f"At most {MAX_MEMBERS} models of one column, for example trained with "
+            "different seeds or on different samples. Ensembles add each of their models."
+        },
+        output_descriptions={
+            "ensemble": "The models together. Use it wherever such a model can be used."
+        },
+        name="Combine models into an ensemble",
+        description=(
+            "Put models of one column together. The ensemble predicts the mean of what its "
+            "models predict: of numbers, in the units of the column; of quantiles; or of the "
+            "probabilities of classes. A model that has not learnt a class does not count in the "
+            "mean of this class. Prediction takes as long as with all models, one after the "
+            "other. embed, embed-features, extract-encoder, and training that starts from the "
+            "ensemble work if all its models have the same encoder (freeze_base). "
+            "cross-validate-regression and cross-validate-classification make an ensemble of the "
+            "models of their folds."
+        ),
     )
 
 

@@ -38,7 +38,8 @@ def _register_training(plugin):
         parameters={},
         input_descriptions={
             "models": "One model, or several models to compare, of any kind. The page numbers "
-            "them. It says what each model predicts, and in which options they differ."
+            "them (the models of an ensemble as 1.1, 1.2 and so on). It says what each model "
+            "predicts, and in which options they differ."
         },
         parameter_descriptions={},
         name="Show how models were trained",

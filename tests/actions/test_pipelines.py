@@ -714,7 +714,7 @@ def test_scores_survive_with_odd_groups():
 def test_source_of_pipelines_is_theirs():
     source = aam.pipelines.cross_validate_regression.source
     assert "def cross_validate_regression(\n    ctx,\n    given" in source
-    assert "return predictions, scores, evaluation" in source
+    assert "predictions, scores, evaluation, summary" in source
 
 
 def test_pipelines_can_be_sent_to_other_processes():

@@ -88,7 +88,7 @@ def link(model):
     [
         (newer, "update q2-aam"),
         (link, "'history.tsv' is a symbolic link"),
-        (lambda m: (m / "config.json").unlink(), "Missing one or more files .*config.json"),
+        (lambda m: (m / "config.json").unlink(), "config.json is missing"),
         (lambda m: (m / "config.json").write_bytes(b"{"), "config.json is not JSON"),
         (lambda m: (m / "model.pkl").write_bytes(b""), "Unrecognized file"),
         (lambda m: (m / ".pkl").write_bytes(b""), "'.pkl' does not belong"),

@@ -2,6 +2,8 @@
 
 import logging
 
+from q2_aam.core.model.members import MAX_MEMBERS
+
 log = logging.getLogger(__name__)
 
 MANY_FOLDS, MOST_LISTED = 10, 5
@@ -60,6 +62,11 @@ def tell_of_many(n_folds: int, n_samples: int) -> None:
             "There are %d folds of %d samples, so %d models are trained. This takes %d times as "
             "long as one training.",
             n_folds, n_samples, n_folds, n_folds,
+        )  # fmt: skip
+    if n_folds > MAX_MEMBERS:
+        log.warning(
+            "An ensemble has at most %d models. So %d of these %d models are put together.",
+            MAX_MEMBERS, MAX_MEMBERS, n_folds,
         )  # fmt: skip
 
 

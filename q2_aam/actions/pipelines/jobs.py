@@ -24,6 +24,7 @@ from q2_aam.actions.parameters import (
 )
 from q2_aam.actions.pipelines.fold_checks import tell_of_many, tell_of_time
 from q2_aam.core.model import specification
+from q2_aam.core.model.members import MAX_MEMBERS
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.options.option import OptionError
 from q2_aam.types.models import AAMModel, SequenceEncoder
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 STEPS = {
     "merge_predictions": "Merging the predictions of all folds.",
+    "combine_models": "Putting the models of all folds together.",
     "score_regression": "Scoring the predictions.",
     "score_classification": "Scoring the predictions.",
     "evaluate_columns": "Drawing the scores of all columns.",
@@ -264,6 +266,11 @@ class Job:
             groups=self.given.groups,
             **self.pretraining,
         )
+
+    def ensemble_of(self, made: list[Made]):
+        """Put the models of the folds together; where there are too many, some of all folds."""
+        chosen = np.linspace(0, len(made) - 1, min(len(made), MAX_MEMBERS)).round().astype(int)
+        return self.call("combine_models", [made[i].model for i in chosen])
 
     def only(self, sample_ids: pd.Index):
         """Return a table of some samples."""

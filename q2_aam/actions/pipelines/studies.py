@@ -123,7 +123,7 @@ def cross_validate_regression(
     scored |= predict_from_covariates(job, made)
     evaluation = job.call("evaluate_regression", predictions, given.metadata, **scored)
     summary = job.call("summarize_training", [each.model for each in made])
-    return predictions, scores, evaluation, summary
+    return job.ensemble_of(made), predictions, scores, evaluation, summary
 
 
 @pipeline_takes_options(CLASSIFICATION_PIPELINE)
@@ -150,7 +150,7 @@ def cross_validate_classification(
     beside |= predict_from_covariates(job, made)
     evaluation = _show_classes(job, predictions, probabilities, beside)
     summary = job.call("summarize_training", [each.model for each in made])
-    return predictions, probabilities, scores, evaluation, summary
+    return job.ensemble_of(made), predictions, probabilities, scores, evaluation, summary
 
 
 def _show_classes(job: Job, predictions, probabilities, beside: dict):
