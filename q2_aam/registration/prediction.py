@@ -40,7 +40,7 @@ def _register_regression(plugin):
         outputs=[("predictions", SampleData[RegressorPredictions])],
         input_descriptions={
             "table": NEW_TABLE_HELP,
-            "regressor": "A model made by train-regressor.",
+            "regressor": "A model made by train-regressor, or an ensemble of such models.",
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={**BOTH_HELP, **prediction_help()},
@@ -69,7 +69,7 @@ def _register_classification(plugin):
         ],
         input_descriptions={
             "table": NEW_TABLE_HELP,
-            "classifier": "A model made by train-classifier.",
+            "classifier": "A model made by train-classifier, or an ensemble of such models.",
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={**BOTH_HELP, **prediction_help()},
@@ -96,7 +96,8 @@ def _register_intervals(plugin):
         outputs=[("intervals", SampleData[AAMIntervals])],
         input_descriptions={
             "table": NEW_TABLE_HELP,
-            "regressor": "A model made by train-regressor with loss_type quantile.",
+            "regressor": "A model made by train-regressor with loss_type quantile, or an ensemble "
+            "of such models.",
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={"covariates": COVARIATES_HELP, **prediction_help()},

@@ -16,6 +16,7 @@ from q2_aam.core.artifact import model_directory, storage
 from q2_aam.core.artifact.model_directory import ArtifactError
 from q2_aam.core.model import trained_model
 from q2_aam.core.model.specification import KINDS, REGRESSOR
+from q2_aam.core.model.trained_model import Ensemble
 
 
 def contents(directory):
@@ -138,6 +139,19 @@ def test_save_killed_at_any_step_leaves_a_whole_model_or_none(tmp_path, step):
         storage.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("step", range(0, 36, 4))
+def test_an_ensemble_killed_at_any_step_is_whole_or_not_there(tmp_path, step):
+    child = os.fork()
+    if child == 0:
+        _die_at(step)
+        storage.save(Ensemble.of([small_model(REGRESSOR)] * 2), tmp_path / "ensemble")
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    if (tmp_path / "ensemble").exists():
+        assert len(storage.load(tmp_path / "ensemble").members) == 2
+
+
 def _die_at(step):
     left = [step]
 
@@ -157,6 +171,7 @@ def _die_at(step):
         (Path, "rmdir"),
         (Path, "chmod"),
         (Path, "write_bytes"),
+        (Path, "write_text"),
         (storage, "save_file"),
         (model_directory, "validate"),
     ):
