@@ -21,7 +21,7 @@ def check_members(specs: Sequence[ModelSpec]) -> None:
     ------
     ValueError
         If there is none, or more than `MAX_MEMBERS`; if one predicts nothing; or if one predicts
-        another column, or other quantiles of it, than the first.
+        another column than the first, or other quantiles, or from other covariates.
     """
     if not 0 < len(specs) <= MAX_MEMBERS:
         raise ValueError(f"An ensemble has 1 to {MAX_MEMBERS} models, found {len(specs)}.")
@@ -43,7 +43,10 @@ def check_members(specs: Sequence[ModelSpec]) -> None:
 def _predicts(spec: ModelSpec) -> str:
     kind = "numbers" if isinstance(spec.target, NumericTarget) else "classes"
     levels = ", ".join(f"{level:g}" for level in spec.quantiles)
-    return f"{kind} of column '{spec.target.column}'" + f" with quantiles {levels}" * bool(levels)
+    said = f"{kind} of column '{spec.target.column}'" + f" with quantiles {levels}" * bool(levels)
+    if spec.covariates is None:
+        return said
+    return f"{said} from covariates {', '.join(sorted(spec.covariates.names))} too"
 
 
 def joint_target(specs: Sequence[ModelSpec]) -> NumericTarget | CategoricalTarget:

@@ -7,6 +7,7 @@ import torch
 from model_files import small_model, small_spec
 
 from q2_aam.core.data.target import CategoricalTarget
+from q2_aam.core.model.covariates import Covariates, NumericCovariate
 from q2_aam.core.model.members import MAX_MEMBERS, check_members, joint_target
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.core.model.trained_model import (
@@ -18,6 +19,7 @@ from q2_aam.core.model.trained_model import (
 )
 from q2_aam.core.options.config import RegressionConfig
 
+COVARIATES = Covariates((NumericCovariate("bmi", 20.0, 3.0), NumericCovariate("age", 40.0, 9.0)))
 NUMBER, CLASS = small_spec(REGRESSOR), small_spec(CLASSIFIER)
 
 
@@ -39,6 +41,7 @@ def with_quantiles(quantiles):
         ),
         ([NUMBER, with_quantiles("0.1,0.5,0.9")], "with quantiles 0.1, 0.5, 0.9: give models"),
         ([with_quantiles("0.1,0.5,0.9"), with_quantiles("0.2,0.5,0.8")], "quantiles 0.2, 0.5"),
+        ([CLASS, replace(CLASS, covariates=COVARIATES)], "'größe' from covariates age, bmi too: "),
     ],
 )
 def test_check_members_refuses(specs, message):
@@ -66,6 +69,12 @@ def test_ensembles_within_ensembles_are_flattened():
     assert made.members == (a, b, c) == members_of(made)
     assert members_of(a) == (a,)
     assert target_of(made) == target_of(a) == a.spec.target
+
+
+def test_encoder_of_a_model_with_covariates_has_none():
+    model = small_model(REGRESSOR)
+    found = encoder_of(replace(model, spec=replace(model.spec, covariates=COVARIATES)))
+    assert found.spec == encoder_of(model).spec
 
 
 def with_dropout(model, dropout):
