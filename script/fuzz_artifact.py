@@ -18,6 +18,7 @@ with atheris.instrument_imports(
     include=[
         "q2_aam.core.artifact.model_directory",
         "q2_aam.core.artifact.history_file",
+        "q2_aam.core.artifact.samples_file",
         "q2_aam.core.options.option",
         "q2_aam.core.model.specification",
         "q2_aam.core.options.strict_json",
@@ -37,7 +38,7 @@ with atheris.instrument_imports(
     from q2_aam.core.artifact import storage
     from q2_aam.core.model.specification import KINDS
 
-FILES = ("config.json", "weights.safetensors", "history.tsv")
+FILES = ("config.json", "weights.safetensors", "history.tsv", "samples.tsv")
 TOLD_EVERY = 1000
 
 

@@ -31,6 +31,7 @@ GROUPS = {
     "The samples": config.DataConfig,
     "The phylogeny": config.UniFracConfig,
     "Training": config.TrainConfig,
+    "What a model keeps": config.RecordConfig,
     "Training on a numeric column": config.RegressionConfig,
     "Training on a categorical column": config.ClassificationConfig,
     "Pre-training within a pipeline": PretrainingOverrides,

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from q2_aam.core.artifact import model_directory, storage
+from q2_aam.core.data.splits.roles import FEW_READS, NO_VALUE, roles_table
 from q2_aam.core.data.target import CategoricalTarget, NumericTarget
 from q2_aam.core.model.predictor import build
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR, ModelSpec, Reads
@@ -59,7 +60,9 @@ def small_model(kind: str = ENCODER) -> storage.TrainedModel:
             "val/total_loss": [float("nan"), 0.1, float("inf")],
         }
     )
-    return storage.TrainedModel(spec, build(spec).state_dict(), history, {EVENT_NAME: b"\x00x"})
+    samples = roles_table(["a", "01"], ["größe 1"], {"#": NO_VALUE, "d": FEW_READS})
+    events = {EVENT_NAME: b"\x00x"}
+    return storage.TrainedModel(spec, build(spec).state_dict(), history, events, samples=samples)
 
 
 def edit_config(directory: Path, change) -> None:
@@ -77,7 +80,7 @@ def sign(directory: Path) -> None:
     try:
         document = json.loads(path.read_bytes())
         checksums = document["checksums"]
-        for name in (model_directory.WEIGHTS, model_directory.HISTORY):
+        for name in (model_directory.WEIGHTS, model_directory.HISTORY, model_directory.SAMPLES):
             if name in checksums and (directory / name).is_file():
                 data = (directory / name).read_bytes()
                 checksums[name] = hashlib.sha256(data).hexdigest()
@@ -145,7 +148,12 @@ def differences(a: storage.TrainedModel, b: storage.TrainedModel) -> list[str]:
         "versions": a.versions == b.versions,
         "warnings": a.warnings == b.warnings,
         "history": a.history.equals(b.history),
+        "samples": _lists(a) == _lists(b),
         "weights": set(a.weights) == set(b.weights)
         and all(torch.equal(a.weights[name], b.weights[name]) for name in a.weights),
     }
     return [name for name, is_same in same.items() if not is_same]
+
+
+def _lists(model: storage.TrainedModel) -> list | None:
+    return None if model.samples is None else list(model.samples.itertuples(name=None))

@@ -24,7 +24,7 @@ from model_files import (
 from q2_aam.core.artifact import storage
 from q2_aam.core.model.specification import KINDS
 
-FILES = ("config.json", "weights.safetensors", "history.tsv")
+FILES = ("config.json", "weights.safetensors", "history.tsv", "samples.tsv")
 
 JSON_VALUES = st.recursive(
     st.sampled_from([None, True, 0, -1, 1, 2**31, 10**30, 1e308, -0.5, "", "none", "\ud800", "0"])

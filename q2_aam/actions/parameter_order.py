@@ -26,6 +26,7 @@ GROUPS = {
     ),
     "the samples": (
         "test_size", "shallow_samples", "rarefy_each_epoch", "token_limit", "asv_sampling",
+        "keep_sample_ids",
     ),
     "the phylogeny": (
         "missing_features", "unifrac_metric", "stripe_mode", "reference_samples", "reference_ids",

@@ -17,13 +17,14 @@ from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
     ModelConfig,
+    RecordConfig,
     RegressionConfig,
     TrainConfig,
     UniFracConfig,
 )
 from q2_aam.core.options.option import Config, OptionInfo, option, option_infos
 
-PRETRAINING = (TrainConfig, ModelConfig, DataConfig, UniFracConfig)
+PRETRAINING = (TrainConfig, ModelConfig, DataConfig, UniFracConfig, RecordConfig)
 REGRESSION = (RegressionConfig, *PRETRAINING)
 CLASSIFICATION = (ClassificationConfig, *PRETRAINING)
 

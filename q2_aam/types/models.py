@@ -30,7 +30,7 @@ class AAMModelFileFormat(BinaryFileFormat):
 
 
 class AAMModelDirectoryFormat(qiime2_model.DirectoryFormat):
-    """A trained model of any kind: configuration, weights, history, TensorBoard's event files.
+    """A trained model of any kind: configuration, weights, history, samples, event files.
 
     Or an ensemble: models side by side in the folder members, and a list of them. Which of both
     it is, and that no file is missing, is for the core to tell.
@@ -39,6 +39,7 @@ class AAMModelDirectoryFormat(qiime2_model.DirectoryFormat):
     config = qiime2_model.File(model_directory.CONFIG, format=AAMModelFileFormat, optional=True)
     weights = qiime2_model.File(model_directory.WEIGHTS, format=AAMModelFileFormat, optional=True)
     history = qiime2_model.File(model_directory.HISTORY, format=AAMModelFileFormat, optional=True)
+    samples = qiime2_model.File(model_directory.SAMPLES, format=AAMModelFileFormat, optional=True)
     ensemble = qiime2_model.File(
         ensemble_directory.INDEX, format=AAMModelFileFormat, optional=True
     )

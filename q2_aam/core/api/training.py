@@ -11,6 +11,13 @@ from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.data.sample_table import sample_table
 from q2_aam.core.data.sequences import Sequences
 from q2_aam.core.data.splits.grouped_split import with_groups
+from q2_aam.core.data.splits.roles import (
+    NO_GROUP,
+    NO_METADATA,
+    NO_VALUE,
+    NO_WEIGHT,
+    left_out,
+)
 from q2_aam.core.explain.training_start import fitting_samples
 from q2_aam.core.model.covariates import read_covariates
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
@@ -72,11 +79,13 @@ def pretrain(
     encoder = with_one_encoder(encoder)
     settings = settings_of(ENCODER, options, encoder)
     samples = sample_table(table, sequences, settings.model.max_bp, chosen=encoder is None)
-    ids, groups = with_groups(samples.sample_ids, groups, missing_samples)
+    given = samples.sample_ids
+    ids, groups = with_groups(given, groups, missing_samples)
+    out = left_out(given, {NO_GROUP: ids})
     samples = drop_missing_features(samples.select(ids), str(phylogeny), settings)
     settings = with_depth(settings, samples.depths)
     start = str(phylogeny), encoder, reference_ids, groups
-    return train(RunInput(ENCODER, settings, samples, None, *start), monitor)
+    return train(RunInput(ENCODER, settings, samples, None, *start, left_out=out), monitor)
 
 
 def train_regressor(table, target: pd.Series, **arguments) -> TrainedModel:
@@ -147,8 +156,17 @@ def _train(
     numeric = kind == REGRESSOR
     values = with_values(samples.sample_ids, column, missing_samples, numeric=numeric)
     values = check_numbers(values) if numeric else values.astype(str)
-    ids, groups = with_groups(values.index, groups, missing_samples)
-    ids, weighting = read_weighting(ids, weights, balance, missing_samples)
+    with_group, groups = with_groups(values.index, groups, missing_samples)
+    ids, weighting = read_weighting(with_group, weights, balance, missing_samples)
+    out = left_out(
+        samples.sample_ids,
+        {
+            NO_METADATA: column.index,
+            NO_VALUE: values.index,
+            NO_GROUP: with_group,
+            NO_WEIGHT: ids,
+        },
+    )
     values = values[ids]
     if covariates is not None:
         covariates = read_covariates(covariates, ids, values.name)
@@ -156,4 +174,4 @@ def _train(
     samples = drop_missing_features(samples.select(ids), tree, settings)
     settings = with_depth(settings, samples.depths)
     given = values, tree, encoder, reference_ids, groups, covariates, weighting
-    return train(RunInput(kind, settings, samples, *given), monitor)
+    return train(RunInput(kind, settings, samples, *given, left_out=out), monitor)

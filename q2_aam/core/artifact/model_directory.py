@@ -5,6 +5,7 @@
     config.json          what the model is, the packages that made it, checksums
     weights.safetensors  tensors only
     history.tsv          one row an epoch
+    samples.tsv          what each sample was used for; it may be absent
     tensorboard/         event files, which are never opened here
 
 Nothing in it is executed, unpickled or followed to another place, and nothing is read or allocated
@@ -27,13 +28,15 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 import q2_aam
-from q2_aam.core.artifact import history_file, weights_file
+from q2_aam.core.artifact import history_file, samples_file, weights_file
 from q2_aam.core.data import messages
 from q2_aam.core.model.specification import ModelSpec
 from q2_aam.core.model.tensor_shapes import tensor_shapes
 from q2_aam.core.options.strict_json import parse, require_keys
 
-NAMES = CONFIG, WEIGHTS, HISTORY = "config.json", "weights.safetensors", "history.tsv"
+CONFIG, WEIGHTS, HISTORY = "config.json", "weights.safetensors", "history.tsv"
+SAMPLES = "samples.tsv"
+NAMES = CONFIG, WEIGHTS, HISTORY, SAMPLES
 EVENTS = "tensorboard"
 EVENT_FILE = r"events\.out\.tfevents\.[^/\x00-\x1f\x7f]{1,200}"
 FORMAT_VERSION = 1
@@ -116,6 +119,7 @@ def validate(directory: str | Path, level: str = "max") -> SavedConfig:
         saved = read_config(directory)
         _check_weights(directory, saved, level)
         _check_history(directory, saved, level)
+        _check_samples(directory, saved, level)
     except ArtifactError:
         raise
     except ValueError as error:
@@ -164,6 +168,29 @@ def read_history(directory: str | Path) -> pd.DataFrame:
     data = read_file(Path(directory) / HISTORY, history_file.MAX_BYTES)
     try:
         return history_file.parse(data)
+    except ValueError as error:
+        raise ArtifactError(str(error)) from error
+
+
+def read_samples(directory: str | Path) -> pd.DataFrame | None:
+    """Read and check ``samples.tsv`` alone.
+
+    Returns
+    -------
+    pandas.DataFrame, optional
+        By sample id: 'role', and 'reason' where a sample is left out. None if the model does not
+        say it.
+
+    Raises
+    ------
+    ArtifactError
+        If it is not a table of samples.
+    """
+    if not os.path.lexists(Path(directory) / SAMPLES):
+        return None
+    data = _read(Path(directory) / SAMPLES, samples_file.MAX_BYTES)
+    try:
+        return samples_file.parse(data)
     except ValueError as error:
         raise ArtifactError(str(error)) from error
 
@@ -273,6 +300,22 @@ def _check_history(directory: Path, saved: SavedConfig, level: str) -> None:
         raise ArtifactError(_damaged(HISTORY))
 
 
+def _check_samples(directory: Path, saved: SavedConfig, level: str) -> None:
+    is_there, is_signed = os.path.lexists(directory / SAMPLES), SAMPLES in saved.checksums
+    if is_there != is_signed:
+        what = "is there, but has no checksum" if is_there else "is missing, but has a checksum"
+        raise ArtifactError(f"{SAMPLES} {what} in {CONFIG}: get the model again")
+    if not is_there:
+        return
+    data = _read(directory / SAMPLES, samples_file.MAX_BYTES)
+    if level == "min":
+        samples_file.check_header(data)
+        return
+    samples_file.parse(data)
+    if hashlib.sha256(data).hexdigest() != saved.checksums[SAMPLES]:
+        raise ArtifactError(_damaged(SAMPLES))
+
+
 def _damaged(name: str) -> str:
     return (
         f"{name} does not match its checksum in {CONFIG}: one of them was damaged or exchanged, "
@@ -288,7 +331,7 @@ def _check_listing(directory: Path) -> None:
             f"{directory} {found}; a directory with {CONFIG}, {WEIGHTS} and {HISTORY} is needed, "
             "which 'qiime tools export' makes of a model artifact"
         )
-    check_entries(directory, NAMES.__contains__, at_most=4, folders={EVENTS})
+    check_entries(directory, NAMES.__contains__, len(NAMES) + 1, folders={EVENTS})
     if (directory / EVENTS).is_dir():
         check_entries(directory / EVENTS, re.compile(EVENT_FILE).fullmatch, MAX_EVENT_FILES)
 

@@ -11,7 +11,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from q2_aam.core.artifact import ensemble_directory, history_file, model_directory
+from q2_aam.core.artifact import (
+    ensemble_directory,
+    history_file,
+    model_directory,
+    samples_file,
+)
 from q2_aam.core.artifact.model_directory import ArtifactError, SavedConfig
 from q2_aam.core.model.trained_model import Ensemble, TrainedModel
 
@@ -84,11 +89,14 @@ def load(directory: str | Path) -> TrainedModel | Ensemble:
 def _read(directory: Path, saved: SavedConfig) -> TrainedModel:
     """Read a model that is known to be sound."""
     table = model_directory.read_history(directory)
+    samples = model_directory.read_samples(directory)
     mapped = load_file(directory / model_directory.WEIGHTS)
     # Mapped tensors would follow the file when it is changed or removed.
     weights = {name: tensor.clone() for name, tensor in mapped.items()}
     events = model_directory.event_files(directory)
-    return TrainedModel(saved.spec, weights, table, events, saved.versions, saved.warnings)
+    return TrainedModel(
+        saved.spec, weights, table, events, saved.versions, saved.warnings, samples
+    )
 
 
 def _write_either(model: TrainedModel | Ensemble, directory: Path) -> None:
@@ -114,7 +122,11 @@ def _write(model: TrainedModel, directory: Path) -> None:
     # safetensors writes for its user alone, whatever the umask says.
     weights_path.chmod(history_path.stat().st_mode & 0o777)
     _write_events(model.event_files, directory / model_directory.EVENTS)
-    checksums = {p.name: model_directory.file_checksum(p) for p in (weights_path, history_path)}
+    written = [weights_path, history_path]
+    if model.samples is not None:
+        written.append(directory / model_directory.SAMPLES)
+        written[-1].write_bytes(samples_file.render(model.samples))
+    checksums = {path.name: model_directory.file_checksum(path) for path in written}
     config = SavedConfig(model.spec, model.versions, checksums, model.warnings)
     (directory / model_directory.CONFIG).write_bytes(config.render())
 

@@ -130,13 +130,16 @@ def keeps_warnings(make):
     Parameters
     ----------
     make : callable
-        Returns a dataclass that has `warnings`.
+        Returns a dataclass that has `warnings`. They may name samples, so with the option
+        `keep_sample_ids` off there are none.
     """
 
     @functools.wraps(make)
     def made(*inputs, **options):
         with kept() as warnings:
             model = make(*inputs, **options)
+        if not options.get("keep_sample_ids", True):
+            return model
         return replace(model, warnings=tuple(warnings))
 
     return made

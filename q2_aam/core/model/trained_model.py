@@ -48,6 +48,9 @@ class TrainedModel:
         Packages that made it.
     warnings : tuple of str
         What its training warned of.
+    samples : pandas.DataFrame, optional
+        What each sample of its training was used for, as `data.splits.roles` says; absent where
+        that is not known or not kept.
     """
 
     spec: ModelSpec
@@ -56,6 +59,7 @@ class TrainedModel:
     event_files: Mapping[str, bytes | Path] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=package_versions)
     warnings: tuple[str, ...] = ()
+    samples: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ def with_one_encoder(model: TrainedModel | Ensemble | None) -> TrainedModel | No
 
 
 def encoder_of(model: TrainedModel | Ensemble) -> TrainedModel:
-    """Take the encoder out of a model, without its target and the samples that it stores.
+    """Take the encoder out of a model, without its target, and without its samples and their ids.
 
     Parameters
     ----------
@@ -143,7 +147,8 @@ def encoder_of(model: TrainedModel | Ensemble) -> TrainedModel:
         for name, value in model.weights.items()
         if name.startswith(BASE)
     }
-    return replace(model, spec=spec, weights=weights, warnings=())  # they may name samples
+    # Warnings may name samples.
+    return replace(model, spec=spec, weights=weights, warnings=(), samples=None)
 
 
 def _is_same_encoder(a: TrainedModel, b: TrainedModel) -> bool:

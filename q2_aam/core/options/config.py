@@ -5,16 +5,18 @@ stores them as JSON. Nothing here imports torch.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from q2_aam.core.options.fine_tuning import ClassificationConfig, RegressionConfig, TargetConfig
 from q2_aam.core.options.option import Config, OptionError, option, option_infos
+from q2_aam.core.options.record import RecordConfig
 
 __all__ = [
     "ClassificationConfig",
     "DataConfig",
     "ModelConfig",
+    "RecordConfig",
     "RegressionConfig",
     "Settings",
     "TargetConfig",
@@ -285,6 +287,7 @@ class Settings:
     unifrac: UniFracConfig = UniFracConfig()
     training: TrainConfig = TrainConfig()
     fine_tuning: TargetConfig | None = None
+    record: RecordConfig = field(default_factory=RecordConfig)
 
     @classmethod
     def from_options(
@@ -309,6 +312,7 @@ class Settings:
             "data": DataConfig,
             "unifrac": UniFracConfig,
             "training": TrainConfig,
+            "record": RecordConfig,
         }
         if fine_tuning is not None:
             classes["fine_tuning"] = fine_tuning

@@ -26,6 +26,7 @@ from q2_aam.core.training.objective.validation_metrics import (
 )
 from q2_aam.core.training.preparation.prepared_run import PreparedRun, prepare
 from q2_aam.core.training.preparation.run_input import RunInput
+from q2_aam.core.training.preparation.sample_roles import check_kept_ids, roles_of
 from q2_aam.core.training.ranks.launch import Ranks, fit_in_ranks, ranks_of_run
 from q2_aam.core.training.ranks.layout import ONE_HOST, Layout
 from q2_aam.core.training.stored_samples import complete
@@ -78,8 +79,9 @@ def train(inputs: RunInput, monitor: Monitor) -> TrainedModel:
 
 
 def _train(inputs: RunInput, monitor: Monitor) -> TrainedModel:
+    check_kept_ids(inputs)
     run, settings, kind = prepare(inputs), inputs.settings, inputs.kind
-    spec = run.spec
+    spec, samples = run.spec, roles_of(inputs, run.data)
     with (
         device_of_run(settings.training),
         torch.random.fork_rng(),
@@ -97,7 +99,8 @@ def _train(inputs: RunInput, monitor: Monitor) -> TrainedModel:
             )
             if spec.target is not None:
                 spec = complete(model, settings, spec, run.data)
-    return TrainedModel(spec, model.state_dict(), result.history, result.event_files)
+    weights, events = model.state_dict(), result.event_files
+    return TrainedModel(spec, weights, result.history, events, samples=samples)
 
 
 def _fit_in_this_process(model, run: PreparedRun, ranks: Ranks, directory, **shown) -> FitResult:

@@ -25,7 +25,14 @@ from model_files import (
     write_header,
 )
 
-from q2_aam.core.artifact import history_file, model_directory, storage, weights_file
+from q2_aam.core.artifact import (
+    history_file,
+    model_directory,
+    samples_file,
+    storage,
+    weights_file,
+)
+from q2_aam.core.data.splits.roles import MAX_ID_BYTES, MAX_SAMPLES
 from q2_aam.core.data.target import MAX_CLASSES, MAX_NAME, CategoricalTarget
 from q2_aam.core.model.specification import CLASSIFIER, REGRESSOR
 from q2_aam.core.model.tensor_shapes import tensor_shapes
@@ -163,6 +170,7 @@ def pipe(name):
 
 
 M, H, W = model_directory.MAX_CONFIG_BYTES, history_file.MAX_BYTES, weights_file.MAX_HEADER_BYTES
+S = samples_file.HEADER + b"\n"
 CLASSES = [str(i) for i in range(M // 12)]
 REFUSED = {
     # weights
@@ -260,6 +268,19 @@ REFUSED = {
         content("history.tsv", b"epoch" + b"\t" * (H - 6) + b"\n"),
         "must begin with a line of different column names|must have at most 500 columns",
     ),
+    # samples
+    "samples-terabytes": (huge("samples.tsv"), "has 4398046511104 bytes, more than"),
+    "samples-of-lines": (
+        content("samples.tsv", S + b"\n" * (samples_file.MAX_BYTES - len(S))),
+        f"has more than the {MAX_SAMPLES} lines",
+    ),
+    "samples-without-an-end": (
+        content("samples.tsv", S + b"a" * (samples_file.MAX_BYTES - len(S))),
+        "must end with a line feed",
+    ),
+    "samples-with-another-header": (content("samples.tsv", b"a\n"), "must begin with the line"),
+    "samples-gone": (lambda m: (m / "samples.tsv").unlink(), "is missing, but has a checksum"),
+    "samples-not-signed": (without("checksums", "samples.tsv"), "is there, but has no checksum"),
     # headers at the limit of their size
     "header-of-lists": (raw_header(b"[" + b"[]," * (W // 3 - 2) + b"1]"), "is not an object"),
     "header-of-tensors": (
@@ -271,12 +292,13 @@ REFUSED = {
         f"link-{name}": (linked(name), "is a symbolic link, which a model must not have")
         for name in ("config.json", "weights.safetensors", "history.tsv", "tensorboard", EVENT)
     },
+    "link-samples": (linked("samples.tsv"), "'samples.tsv' is a symbolic link"),
     "link-to-nothing": (linked("history.tsv", "nowhere"), "'history.tsv' is a symbolic link"),
     "link-without-end": (linked("history.tsv", "history.tsv"), "'history.tsv' is a symbolic link"),
     "link-to-zeros": (linked("weights.safetensors", "/dev/zero"), "is a symbolic link"),
     **{
         f"pipe-{name}": (pipe(name), "must be an ordinary file")
-        for name in ("config.json", "weights.safetensors", "history.tsv", EVENT)
+        for name in ("config.json", "weights.safetensors", "history.tsv", "samples.tsv", EVENT)
     },
     "pickle-added": (content("weights.pkl", b"\x80\x04."), "'weights.pkl' does not belong in"),
     "module-added": (content("tensorboard/sitecustomize.py", b""), "does not belong in"),
@@ -298,6 +320,20 @@ REFUSED_AT_MAX = {
         ),
         "history.tsv does not match its checksum",
     ),
+    "samples-of-most-lines": (
+        content("samples.tsv", S + b"".join(b"%d\ttraining\t\n" % i for i in range(MAX_SAMPLES))),
+        "samples.tsv does not match its checksum",
+    ),
+    "samples-of-long-ids": (
+        content("samples.tsv", S + (b"a" * MAX_ID_BYTES + b"\ttraining\t\n") * 33_000),
+        "has the id 'a+' twice",
+    ),
+    "samples-of-tabs": (
+        content("samples.tsv", S + b"\t" * (samples_file.MAX_BYTES - len(S) - 1) + b"\n"),
+        "must have an id of at most",
+    ),
+    "samples-of-control": (content("samples.tsv", S + b"a\x1b[2J\ttraining\t\n"), "control char"),
+    "samples-of-another-role": (content("samples.tsv", S + b"a\ttest\t\n"), "in line 2"),
     "history-of-text": (bytes_of("history.tsv", lambda d: d + b"5\tx\ty\n"), "is not a number"),
 }
 ACCEPTED = {

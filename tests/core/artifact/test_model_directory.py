@@ -162,6 +162,28 @@ def test_validate_notices_an_edited_history(model):
         validate(model)
 
 
+def test_validate_notices_edited_samples(model):
+    path = model / "samples.tsv"
+    path.write_text(path.read_text().replace("a\ttraining", "a\tvalidation"))
+    validate(model, "min")
+    with pytest.raises(ArtifactError, match=r"samples.tsv does not match its checksum"):
+        validate(model)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_validate_accepts_a_model_that_keeps_no_samples(model, level):
+    (model / "samples.tsv").unlink()
+    edit_config(model, lambda document: document["checksums"].pop("samples.tsv"))
+    validate(model, level)
+    assert model_directory.read_samples(model) is None
+
+
+def test_read_samples_refuses_what_is_no_table_of_samples(model):
+    (model / "samples.tsv").write_bytes(b"sample-id\n")
+    with pytest.raises(ArtifactError, match="must begin with the line"):
+        model_directory.read_samples(model)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_validate_refuses_truncated_weights(model, level):
     path = model / "weights.safetensors"

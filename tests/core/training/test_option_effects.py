@@ -20,6 +20,7 @@ from q2_aam.core.options.config import (
     ClassificationConfig,
     DataConfig,
     ModelConfig,
+    RecordConfig,
     RegressionConfig,
     TrainConfig,
     UniFracConfig,
@@ -77,6 +78,7 @@ SHOWN_BY = {
     "random_seed": "test_pretrain_other_seed_other_weights",
     "num_workers": "test_num_workers_prepare_the_same_batches",
     "device": "test_training_refuses_a_gpu_that_is_not_there",
+    "keep_sample_ids": "test_a_model_keeps_no_ids_if_asked_not_to",
     "freeze_base": "test_freeze_base_keeps_the_encoder",
     "from_scratch": "test_who_asks_for_another_model_gets_one",
     "stored_samples": "test_stored_samples_bounds_how_many_are_kept",
@@ -93,7 +95,7 @@ SHOWN_BY = {
 
 
 def test_every_option_names_a_test_that_shows_its_effect():
-    configs = (ModelConfig, DataConfig, UniFracConfig, TrainConfig)
+    configs = (ModelConfig, DataConfig, UniFracConfig, TrainConfig, RecordConfig)
     configs += (RegressionConfig, ClassificationConfig)
     assert set(SHOWN_BY) == {name for config in configs for name in option_infos(config)}
     tests = set()

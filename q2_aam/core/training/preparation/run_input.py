@@ -1,6 +1,6 @@
 """What a run is made from, read and checked once, and handed down whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class RunInput:
         Columns that are read beside the table, by sample id, as from `read_covariates`.
     weighting : Weighting
         How much samples count where the target is learnt.
+    left_out : dict of str to str, optional
+        Why other samples that the user gave are not in the table, by sample id. It is only kept.
     """
 
     kind: str
@@ -52,6 +54,7 @@ class RunInput:
     groups: pd.Series | None = None
     covariates: pd.DataFrame | None = None
     weighting: Weighting = field(default_factory=Weighting)
+    left_out: Mapping[str, str] | None = None
 
     @property
     def seed(self) -> int:
