@@ -1,6 +1,5 @@
 """The page of summarize-training; it reads model directories without torch."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +9,17 @@ import numpy as np
 import pandas as pd
 
 from q2_aam.core.artifact import ensemble_directory, model_directory
+from q2_aam.core.artifact.shipped.identity import is_shipped
+from q2_aam.core.artifact.shipped.name import NAME
 from q2_aam.core.data.target import CategoricalTarget
 from q2_aam.core.model.specification import ENCODER, REGRESSOR, ModelSpec
 from q2_aam.core.model.tensor_shapes import tensor_shapes
-from q2_aam.core.options.option import Config, option_infos
 from q2_aam.pages import charts as charts
-from q2_aam.pages import epoch_charts, legend
+from q2_aam.pages import epoch_charts, legend, run_samples, training_tables
 from q2_aam.pages.frame import Download, Figure, Page, Section, Table, count, number
 
 KINDS = {ENCODER: "encoder", REGRESSOR: "regressor"}
 HIGHEST_IS_BEST = ("r2", "accuracy", "f1")
-MAX_ROWS = 200
 MAX_SAID = 6
 PARTS = {"train": "training", "val": "validation"}
 # Name of the chart, and title of its axis.
@@ -56,6 +55,10 @@ class Model:
         Size of the file of its weights.
     warnings : tuple of str
         What its training warned of.
+    samples : pandas.DataFrame, optional
+        What each sample was used for.
+    ships : bool
+        Whether its encoder is the one that ships, unchanged.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Model:
     history: pd.DataFrame
     n_bytes: int
     warnings: tuple[str, ...] = ()
+    samples: pd.DataFrame | None = None
+    ships: bool = False
 
     @property
     def n_parameters(self) -> int:
@@ -119,13 +124,16 @@ def _read(directory: Path, name: str) -> Model:
     saved = model_directory.read_config(directory)
     history = model_directory.read_history(directory)
     n_bytes = (directory / model_directory.WEIGHTS).stat().st_size
-    return Model(name, saved.spec, saved.versions, history, n_bytes, saved.warnings)
+    read = saved.spec, saved.versions, history, n_bytes, saved.warnings
+    samples = model_directory.read_samples(directory)
+    return Model(name, *read, samples, is_shipped(directory))
 
 
 def page(models: list[Model]) -> Page:
     """Compose the page of one or several models."""
     title = f"Training of {'a model' if len(models) == 1 else f'{len(models)} models'}"
-    rest = [_course(models), _facts(models), _options(models), _history(models)]
+    rest = [_course(models), run_samples.section(models)]
+    rest += [_facts(models), training_tables.options(models), training_tables.epochs(models)]
     sections = [*_parts_of_predictions(models), *rest]
     downloads = {
         f"history-{i}.tsv": Download(
@@ -133,6 +141,7 @@ def page(models: list[Model]) -> Page:
         )
         for i, model in enumerate(models, start=1)
     }
+    downloads |= run_samples.downloads(models)
     lead = [_lead(model) for model in models]
     return Page(title, lead, sections, _warnings(models), downloads)
 
@@ -143,6 +152,9 @@ def _lead(model: Model) -> str:
         f"{model.name} is {'an' if model.spec.kind == ENCODER else 'a'} {model.what}, trained on "
         f"{count(reads.n_samples, 'sample')} with {count(reads.n_features, 'ASV')}"
     )
+    if model.ships:
+        its = "It" if model.spec.kind == ENCODER else "Its encoder"
+        text += f". {its} is {NAME}, which ships with q2-aam"
     if model.kept_row is None:
         return f"{text}; it has no history."
     row = model.history.iloc[model.kept_row]
@@ -301,6 +313,8 @@ def _facts_of(model: Model) -> dict[str, str]:
     reads = spec.reads
     lengths = f"{reads.shortest} to {reads.longest} nucleotides"
     facts = {"Kind": f"AAMModel[{spec.kind}]"}
+    if model.ships:
+        facts["Encoder"] = f"{NAME}, as it ships"
     if spec.target is not None:
         facts["Column"] = spec.target.column
     if isinstance(spec.target, CategoricalTarget):
@@ -338,52 +352,3 @@ def _duration(seconds: float) -> str:
     parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
     shown = [f"{value} {unit}" for value, unit in parts if value]
     return " ".join(shown[:2]) or f"{seconds:.1f} s"
-
-
-def _options(models: list[Model]) -> Section:
-    infos, values = {}, []
-    for model in models:
-        parts = [getattr(model.spec, field.name) for field in dataclasses.fields(model.spec)]
-        parts = [part for part in parts if isinstance(part, Config)]
-        infos |= {n: info for part in parts for n, info in option_infos(type(part)).items()}
-        values.append({n: v for part in parts for n, v in part.to_dict().items()})
-    changed = {n for each in values for n, v in each.items() if v != infos[n].default}
-    rows = [
-        [
-            n.replace("_", "-") + (" *" if n in changed else ""),
-            *[_shown(each[n]) if n in each else "–" for each in values],
-            _shown(info.default),
-            info.help,
-        ]
-        for n, info in infos.items()
-    ]
-    # Those that someone chose come first.
-    rows.sort(key=lambda row: not row[0].endswith("*"))
-    columns = ["Option", *[model.name for model in models], "Default", "Meaning"]
-    caption = "All options; options that differ from the default come first and have a star"
-    table = Table(caption, columns, rows, len(columns), prose=True)
-    return Section("Options", tables=[table])
-
-
-def _shown(value) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _history(models: list[Model]) -> Section:
-    tables = []
-    for model in models:
-        history = model.history
-        rows = np.unique(np.linspace(0, len(history) - 1, MAX_ROWS).round().astype(int))
-        shown = history.iloc[rows] if len(history) > MAX_ROWS else history
-        part = f", {len(shown)} of {len(history)} epochs" if len(shown) < len(history) else ""
-        cells = [
-            [str(int(row[0])), *map(number, row[1:])]
-            for row in shown.itertuples(index=False, name=None)
-        ]
-        caption = f"Epochs of {model.name} ({model.what}){part}"
-        tables.append(Table(caption, list(history.columns), cells, collapsed=len(cells) > 10))
-    return Section("Every epoch", tables=tables)

@@ -2,17 +2,22 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import biom
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from heavy_imports import LIGHT, heavy_imports
+from model_files import small_model
 
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.artifact.shipped import encoder
+from q2_aam.core.artifact.shipped.identity import is_shipped
 from q2_aam.core.data import nucleotides
-from q2_aam.core.model.specification import ENCODER
+from q2_aam.core.model.specification import ENCODER, KINDS
 
 MOST_BYTES = 10_000_000
 NEAR, FAR = 0.34860, 0.79826
@@ -50,6 +55,40 @@ def test_it_is_saved_and_loaded_as_every_model(shipped, tmp_path):
     again = storage.load(tmp_path / "model")
     assert again.spec == shipped.spec
     assert all(torch.equal(again.weights[n], value) for n, value in shipped.weights.items())
+
+
+def test_it_is_known_again_by_its_weights(shipped, tmp_path):
+    storage.save(shipped, tmp_path / "model")
+    assert is_shipped(tmp_path / "model")
+    name = sorted(shipped.weights)[-1]
+    changed = {**shipped.weights, name: shipped.weights[name] + 1e-3}
+    storage.save(replace(shipped, weights=changed), tmp_path / "changed")
+    assert not is_shipped(tmp_path / "changed")
+    for kind in KINDS:
+        storage.save(small_model(kind), tmp_path / kind)
+        assert not is_shipped(tmp_path / kind)
+
+
+def test_it_is_known_again_in_a_model_that_did_not_change_it(shipped, samples, tmp_path):
+    ids = [f"{name}{i}" for name in samples.ids() for i in range(4)]
+    table = biom.Table(
+        np.repeat(samples.matrix_data.toarray(), 4, 1), samples.ids("observation"), ids
+    )
+    values = pd.Series(np.arange(12.0), ids, name="age")
+    options = {"encoder": shipped, "epochs": 1, "dropout": 0.2, "device": "cpu"}
+    for freeze in (True, False):
+        model = api.train_regressor(table, values, freeze_base=freeze, **options)
+        storage.save(model, tmp_path / str(freeze))
+        assert is_shipped(tmp_path / str(freeze)) == freeze
+
+
+def test_it_is_known_again_without_torch(shipped, tmp_path):
+    storage.save(shipped, tmp_path / "model")
+    code = (
+        "from q2_aam.core.artifact.shipped.identity import is_shipped; "
+        f"assert is_shipped({str(tmp_path / 'model')!r})"
+    )
+    assert heavy_imports(code, LIGHT) == []
 
 
 def test_it_predicts_what_it_always_did(shipped, samples):
