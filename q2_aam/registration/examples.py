@@ -255,7 +255,7 @@ WITH_TREE = {"table": "table", "phylogeny": "phylogeny"}
 WITH_ENCODER = {"table": "table", "encoder": "encoder"}
 WITH_MODEL = {"table": "table", "model": "encoder"}
 AGE, SITE = {"metadata": "age"}, {"metadata": "site"}
-PAGES = {"evaluation": "evaluation", "training_summary": "training_summary"}
+PAGES = {"evaluation": "evaluation", "training_summary": "training_summary", "results": "results"}
 SPLIT_OUTPUTS = {
     "training_table": "training_table",
     "test_table": "test_table",
@@ -301,6 +301,16 @@ _CALLS = {
         {**AGE, "groups": "site"},
     ),
     "score_classification": (PREDICTED_SITES, {"scores": "scores"}, SITE),
+    "tabulate_regression": (
+        {"predictions": "predicted_ages", "models": ["regressor"]},
+        {"results": "results"},
+        {**AGE, "groups": "site"},
+    ),
+    "tabulate_classification": (
+        {**PREDICTED_SITES, "models": ["classifier"], "table": "table"},
+        {"results": "results"},
+        SITE,
+    ),
     "embed": (WITH_MODEL, {"embeddings": "sample_embeddings", "distances": "distances"}),
     "embeddings_table": ({"embeddings": "sample_embeddings"}, {"table": "embeddings_table"}),
     "embed_features": (WITH_MODEL, {"embeddings": "asv_embeddings"}),

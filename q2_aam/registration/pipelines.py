@@ -34,6 +34,7 @@ from q2_aam.registration.shared import (
     TABLE_HELP,
 )
 from q2_aam.types.models import AAMModel, SequenceClassifier, SequenceEncoder, SequenceRegressor
+from q2_aam.types.results import AAMResults
 from q2_aam.types.scores import AAMScores
 
 INPUTS = {
@@ -137,6 +138,10 @@ class _Target:
 
 
 PREDICTIONS_HELP = "A prediction for each held-out sample."
+RESULTS_HELP = (
+    "A row for each sample: true value, prediction, how they differ, and what the sample was used "
+    "for. Can be used as metadata."
+)
 NUMBER = _Target(
     SequenceRegressor,
     "regressor",
@@ -188,6 +193,7 @@ def _register_hold_out(plugin, target):
         target.model[0]: (target.model[1], "The model, trained on the training samples."),
         **target.predictions,
         **_pictures("How the encoder and the model were trained."),
+        "results": (SampleData[AAMResults], RESULTS_HELP),
     }
     plugin.pipelines.register_function(
         function=studies.regress_samples if is_number else studies.classify_samples,
@@ -221,6 +227,7 @@ def _register_cross_validation(plugin, target):
             "metadata.",
         ),
         **_pictures("How the models of the folds were trained."),
+        "results": (SampleData[AAMResults], RESULTS_HELP),
     }
     plugin.pipelines.register_function(
         function=studies.cross_validate_regression

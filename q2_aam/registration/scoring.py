@@ -1,12 +1,13 @@
 """Registration of the methods that score predictions and put them together."""
 
 from q2_sample_classifier import ClassifierPredictions, Probabilities, RegressorPredictions
+from q2_types.feature_table import FeatureTable, Frequency
 from q2_types.sample_data import SampleData
-from qiime2.plugin import List, TypeMatch
+from qiime2.plugin import List, Str, TypeMatch
 
-from q2_aam.actions import scoring
+from q2_aam.actions import results, scoring
 from q2_aam.actions.parameters import MISSING_SAMPLES
-from q2_aam.registration.pipelines import CLASS, NUMBER
+from q2_aam.registration.pipelines import CLASS, NUMBER, RESULTS_HELP
 from q2_aam.registration.shared import (
     ANY_COLUMN,
     FOREST_CHANCES_HELP,
@@ -15,6 +16,7 @@ from q2_aam.registration.shared import (
     SEED,
     SEED_HELP,
 )
+from q2_aam.types.results import AAMResults
 from q2_aam.types.scores import AAMScores
 
 
@@ -22,6 +24,7 @@ def register(plugin):
     """Register the methods with the plugin."""
     _register_scoring(plugin)
     _register_merging(plugin)
+    _register_tables(plugin)
 
 
 def _register_scoring(plugin):
@@ -100,3 +103,47 @@ def _register_merging(plugin):
         name="Merge probabilities",
         description="Put class probabilities of different samples together, for example of folds.",
     )
+
+
+def _register_tables(plugin):
+    for function, target in (
+        (results.tabulate_regression, NUMBER),
+        (results.tabulate_classification, CLASS),
+    ):
+        is_number = target is NUMBER
+        told = "the difference (error)" if is_number else "whether they agree (correct)"
+        inputs = {name: kind for name, (kind, _) in target.predictions.items()}
+        described = {
+            "predictions": "Predictions of a column.",
+            "probabilities": "The probabilities that belong to the predictions. The table then "
+            "has the probability of the predicted class.",
+            "models": "The model that predicted, or all models of a cross-validation. The table "
+            "then says what each sample was used for (role): training, validation, test, or left "
+            "out, with the reason. With several models, a predicted sample is a test sample if "
+            "one of them has not seen it.",
+            "table": "Also list all other samples of this table.",
+        }
+        plugin.methods.register_function(
+            function=function,
+            inputs={**inputs, "models": List[target.model[1]], "table": FeatureTable[Frequency]},
+            parameters={"metadata": ANY_COLUMN, "groups": ANY_COLUMN, "prefix": Str},
+            outputs=[("results", SampleData[AAMResults])],
+            input_descriptions={
+                name: said
+                for name, said in described.items()
+                if name in inputs or name in ("models", "table")
+            },
+            parameter_descriptions={
+                "metadata": "The true values: the column that was predicted.",
+                "groups": "Also show this column, for example the fold of each sample.",
+                "prefix": "What the names of the columns begin with, so that they differ from "
+                "those of the metadata. By default, the name of the column that was predicted, "
+                "and a low line.",
+            },
+            output_descriptions={"results": RESULTS_HELP},
+            name=f"Tabulate predictions of {target.what}",
+            description=(
+                f"Put the true value of each sample beside its prediction, with {told}. The table "
+                "can be used as metadata, also together with the metadata that it was made of."
+            ),
+        )

@@ -85,7 +85,7 @@ def _read_otherwise(names: list[str]) -> dict[str, str]:
     found = {name: "a missing value" for name in names if name in MISSING_WORDS}
     found |= {name: "text without the spaces" for name in names if name != name.strip()}
     others = [name for name in names if name not in found]
-    found |= {name: "the name of the column of ids" for name in others if _is_reserved(name)}
+    found |= {name: "the name of the column of ids" for name in others if is_reserved(name)}
     values = pd.to_numeric(pd.Series(names, dtype=object), errors="coerce")
     numbers = {
         name: value
@@ -109,5 +109,6 @@ def _read_otherwise(names: list[str]) -> dict[str, str]:
     return found
 
 
-def _is_reserved(name: str) -> bool:
+def is_reserved(name: str) -> bool:
+    """Whether QIIME 2's metadata has this name for the column of ids only."""
     return name.lower() in ID_HEADERS or name in EXACT_ID_HEADERS

@@ -517,6 +517,15 @@ def test_classes_that_training_left_out_do_not_lose_the_results(simulated, tmp_p
     assert set(shown["sample-id"]) <= set(column.to_series().dropna().index)
     assert len(shown) == 18
     assert set(shown["true"]) == {"0", "1", "2"}
+    results = made.results.view(qiime2.Metadata)
+    assert isinstance(results.get_column("visit_prediction"), qiime2.CategoricalMetadataColumn)
+    frame = results.to_dataframe()
+    assert set(frame.index) == set(names.values()) | set(ids[24:])
+    assert set(frame["visit_true_value"].dropna()) == {"0", "1", "2"}
+    assert set(frame.index[frame["visit_role"] == "test"]) == set(shown["sample-id"])
+    visits = column.to_series()
+    left_out = set(frame.index[frame["visit_reason"] == "no value"])
+    assert left_out == set(visits.index[visits.isna()])
     assert "confusion_matrix" not in aam.pipelines.classify_samples.signature.outputs
 
 
@@ -538,6 +547,7 @@ def test_cross_validate_regression(table, simulated, capsys, monkeypatch):
         "INFO: Scoring the predictions.",
         "INFO: Drawing predicted against true values.",
         "INFO: Summarizing the training.",
+        "INFO: Putting true values and predictions into a table.",
     ]
     predictions = made.predictions.view(pd.Series)
     assert set(predictions.index) == ids_of(table)

@@ -40,6 +40,8 @@ STEPS = {
     "evaluate_regression": "Drawing predicted against true values.",
     "evaluate_classification": "Drawing predicted and true classes.",
     "summarize_training": "Summarizing the training.",
+    "tabulate_regression": "Putting true values and predictions into a table.",
+    "tabulate_classification": "Putting true classes and predictions into a table.",
 }
 """What is said when an action begins; of training and prediction more is said."""
 
@@ -244,6 +246,15 @@ class Job:
         beside = self.given.sequences, self.given.covariates
         predicted = predict(test_table, model, *beside, device=self.device)
         return Made(training_table, test_table, encoder, model, tuple(predicted))
+
+    def tabulate(self, predicted, models: list, folds=None):
+        """Put true values, predictions and roles of all samples into one table."""
+        predictions, *probabilities = predicted
+        rest = {"models": models, "table": self.given.table, "groups": folds}
+        if self.kind.classes:
+            (rest["probabilities"],) = probabilities
+        action = "tabulate_classification" if self.kind.classes else "tabulate_regression"
+        return self.call(action, predictions, metadata=self.given.metadata, **rest)
 
     def train_and_test_each(self, parts: pd.Series, names: list[str]) -> list[Made]:
         """Do so for each of these parts, and tell how long all of them take."""

@@ -40,7 +40,8 @@ def regress_samples(
     evaluation = job.call("evaluate_regression", predictions, given.metadata, **beside)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
-    return *start, model, predictions, evaluation, summary
+    results = job.tabulate(made.predictions, [model])
+    return *start, model, predictions, evaluation, summary, results
 
 
 @pipeline_takes_options(REGRESSION_PIPELINE)
@@ -99,7 +100,8 @@ def classify_samples(
     evaluation = _show_classes(job, *made.predictions, beside)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
-    return *start, made.model, *made.predictions, evaluation, summary
+    results = job.tabulate(made.predictions, [made.model])
+    return *start, made.model, *made.predictions, evaluation, summary, results
 
 
 @pipeline_takes_options(REGRESSION_PIPELINE)
@@ -122,8 +124,10 @@ def cross_validate_regression(
     scores = job.call("score_regression", predictions, given.metadata, **scored)
     scored |= predict_from_covariates(job, made)
     evaluation = job.call("evaluate_regression", predictions, given.metadata, **scored)
-    summary = job.call("summarize_training", [each.model for each in made])
-    return job.ensemble_of(made), predictions, scores, evaluation, summary
+    models = [each.model for each in made]
+    summary = job.call("summarize_training", models)
+    results = job.tabulate([predictions], models, by_fold)
+    return job.ensemble_of(made), predictions, scores, evaluation, summary, results
 
 
 @pipeline_takes_options(CLASSIFICATION_PIPELINE)
@@ -149,8 +153,10 @@ def cross_validate_classification(
     scores = job.call("score_classification", predictions, probabilities, given.metadata, **scored)
     beside |= predict_from_covariates(job, made)
     evaluation = _show_classes(job, predictions, probabilities, beside)
-    summary = job.call("summarize_training", [each.model for each in made])
-    return job.ensemble_of(made), predictions, probabilities, scores, evaluation, summary
+    models = [each.model for each in made]
+    summary = job.call("summarize_training", models)
+    results = job.tabulate([predictions, probabilities], models, by_fold)
+    return job.ensemble_of(made), predictions, probabilities, scores, evaluation, summary, results
 
 
 def _show_classes(job: Job, predictions, probabilities, beside: dict):
