@@ -22,7 +22,6 @@ def register(plugin):
     _register_known_reads(plugin)
     _register_results(plugin)
     _register_scores(plugin)
-    _register_results(plugin)
 
 
 def _register_models(plugin):
@@ -72,17 +71,6 @@ def _register_known_reads(plugin):
     plugin.register_transformer(known_reads.write_known_reads)
     plugin.register_transformer(known_reads.read_known_reads)
     plugin.register_transformer(known_reads.known_reads_as_metadata)
-
-
-def _register_results(plugin):
-    plugin.register_semantic_types(AAMResults)
-    plugin.register_formats(results.AAMResultsFormat, results.AAMResultsDirectoryFormat)
-    plugin.register_semantic_type_to_format(
-        SampleData[AAMResults], results.AAMResultsDirectoryFormat
-    )
-    plugin.register_transformer(results.write_results)
-    plugin.register_transformer(results.read_results)
-    plugin.register_transformer(results.results_as_metadata)
 
 
 def _register_scores(plugin):

@@ -188,7 +188,7 @@ def read_samples(directory: str | Path) -> pd.DataFrame | None:
     """
     if not os.path.lexists(Path(directory) / SAMPLES):
         return None
-    data = _read(Path(directory) / SAMPLES, samples_file.MAX_BYTES)
+    data = read_file(Path(directory) / SAMPLES, samples_file.MAX_BYTES)
     try:
         return samples_file.parse(data)
     except ValueError as error:
@@ -307,7 +307,7 @@ def _check_samples(directory: Path, saved: SavedConfig, level: str) -> None:
         raise ArtifactError(f"{SAMPLES} {what} in {CONFIG}: get the model again")
     if not is_there:
         return
-    data = _read(directory / SAMPLES, samples_file.MAX_BYTES)
+    data = read_file(directory / SAMPLES, samples_file.MAX_BYTES)
     if level == "min":
         samples_file.check_header(data)
         return
