@@ -180,6 +180,9 @@ def _parts_of_predictions(models: list[Model]) -> list[Section]:
             for name, part in stored.parts.items()
         ]
         rows.append(["All together", "100 %", _score(stored.score)])
+        if model.spec.covariates is not None:
+            score = _score(model.spec.covariates.score)
+            rows.append(["For comparison: the covariates alone, without ASVs", "–", score])
         of = f" of {model.name}" * (len(models) > 1)
         columns = ["Part", "Weight", f"Validation {measure}"]
         tables.append(Table(f"Parts of the predictions{of}", columns, rows, 1))
