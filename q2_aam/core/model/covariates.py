@@ -317,6 +317,7 @@ def _as_learnt(covariate, column: pd.Series) -> pd.Series:
     """Bring a column into the kind that was learnt: QIIME 2 may read another one this time."""
     if isinstance(covariate, CategoricalCovariate):
         return column.map(name_of, na_action="ignore").astype(object)
+    column = column.mask(are_missing(column, numeric=True), None)
     numbers = pd.to_numeric(column, errors="coerce")
     words = column[numbers.isna() & column.notna()]
     if len(words):

@@ -6,16 +6,19 @@ that nothing is padded, which takes the faster path.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from q2_aam.core.model.tensor_shapes import FEED_FORWARD_RATIO
 
 LEAST_DEVIATION = 1e-4
+
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def recomputed(function: Callable, x: Tensor, *others):
@@ -42,6 +45,15 @@ def _draws_of(state: Tensor) -> Iterator[None]:
         torch.mps.set_rng_state(now)
 
 
+def attention_kernels(device: str) -> AbstractContextManager:
+    """Leave cuDNN's kernels of attention out on a GPU.
+
+    They take a second to plan for each shape that they have not seen, and nearly every mini-batch
+    has another number of ASVs and samples.
+    """
+    return sdpa_kernel(KERNELS) if device == "cuda" else nullcontext()
+
+
 class Attention(nn.Module):
     """Multi-head self-attention (Vaswani et al., 2017).
 
@@ -66,7 +78,8 @@ class Attention(nn.Module):
         parts = self.qkv(x).chunk(3, dim=-1)
         q, k, v = (p.view(n, t, self.heads, -1).transpose(1, 2) for p in parts)  # [N, H, T, D/H]
         attend = None if mask is None else mask[:, None, None, :]  # [N, 1, 1, T]
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=attend)
+        with attention_kernels(x.device.type):
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=attend)
         return self.out(y.transpose(1, 2).reshape(n, t, d))
 
 

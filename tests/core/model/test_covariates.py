@@ -66,10 +66,11 @@ def test_json_restores_covariates_exactly(learnt):
     assert Covariates.from_dict(learnt.to_dict()) == learnt
 
 
-def test_columns_are_read_as_they_were_learnt(learnt, caplog):
+@pytest.mark.parametrize("word", ["missing", "unknown", "NA"])
+def test_columns_are_read_as_they_were_learnt(learnt, caplog, word):
     caplog.set_level(logging.INFO)
     # One word among the numbers makes QIIME 2 read text; a column of 0 and 1 is read as numbers.
-    text = pd.DataFrame({"bmi": ["20", "missing", "28.5"], "sex": list("mff")}, index=list("abc"))
+    text = pd.DataFrame({"bmi": ["20", word, "28.5"], "sex": list("mff")}, index=list("abc"))
     found = learnt.encode(read_covariates(text, list("abc")))[:, 0]
     bmi = FRAME["bmi"]
     assert found[1] == 0

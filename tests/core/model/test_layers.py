@@ -36,3 +36,12 @@ def test_recomputed_drops_the_same_again_on_an_apple_gpu(monkeypatch):
     )
     assert torch.equal(gradient, y)
     assert torch.equal(drawn, gradient_of(lambda function, x: function(x))[2])
+
+
+def test_attention_leaves_cudnn_out_on_a_gpu_alone():
+    """Its plans for shapes that it has not seen took most of a training."""
+    for device, expected in (("cuda", False), ("cpu", True)):
+        with layers.attention_kernels(device):
+            assert torch.backends.cuda.cudnn_sdp_enabled() is expected
+            assert torch.backends.cuda.math_sdp_enabled()
+    assert torch.backends.cuda.cudnn_sdp_enabled()
