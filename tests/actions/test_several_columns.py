@@ -146,7 +146,7 @@ def test_all_that_is_wrong_is_told_at_once(table, metadata):
     said = str(error.value)
     for part in (
         "'weight': the metadata has no such column.",
-        "'site': it is categorical; predict classes with classify_samples.",
+        "'site': it is categorical; predict classes with classify-samples.",
         "'same': ",
         "'few': ",
         "'empty': no sample of the table has a value.",

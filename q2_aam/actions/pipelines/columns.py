@@ -112,7 +112,7 @@ def _not_numeric(metadata: qiime2.Metadata, names: Sequence[str]) -> dict[str, s
         if name not in metadata.columns:
             problems[name] = "the metadata has no such column"
         elif metadata.columns[name].type != "numeric":
-            problems[name] = "it is categorical; predict classes with classify_samples"
+            problems[name] = "it is categorical; predict classes with classify-samples"
         elif list(names).count(name) > 1:
             problems[name] = "it is named more than once"
     return problems
