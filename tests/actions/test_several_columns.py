@@ -16,7 +16,6 @@ from q2_aam.actions.pipelines import studies
 from q2_aam.core.evaluation.scores import regression_scores
 from q2_aam.pages import columns as page_of_columns
 from q2_aam.registration.columns import outputs_of_columns
-from q2_aam.types.results import AAMResultsFormat
 
 QUICK = {**run_inputs.QUICK, "forest": "no"}
 SHALLOW = {"rarefy_depth": 100, "forest": "no"}
@@ -291,13 +290,6 @@ def test_page_of_many_columns_draws_some():
     page = page_of_columns.page(tables(30, n_columns=24), 0)
     assert len(page.sections[1].figures) == 20
     assert page.sections[1].paragraphs == ["Shown are the first 20 of 24 columns."]
-
-
-def test_results_format_refuses_what_is_no_metadata(tmp_path):
-    path = tmp_path / "results.tsv"
-    path.write_text("a\tb\n1\t2\n")
-    with pytest.raises(qiime2.plugin.ValidationError, match="are no metadata"):
-        AAMResultsFormat(str(path), mode="r").validate()
 
 
 # ---- collections, which this QIIME 2 may not have ----------------------------------------------
