@@ -15,6 +15,7 @@ from q2_aam.types.predictions import read_predictions, read_probabilities
 def tabulate_regression(
     predictions: PredictionsDirectoryFormat,
     metadata: qiime2.MetadataColumn,
+    forest_predictions: PredictionsDirectoryFormat = None,
     models: AAMModelDirectoryFormat = None,
     table: biom.Table = None,
     groups: qiime2.MetadataColumn = None,
@@ -24,15 +25,16 @@ def tabulate_regression(
     from q2_aam.core.evaluation.result_table import regression_table
 
     with reporting():
-        predicted = pd.to_numeric(read_predictions(predictions), errors="coerce")
-        study = _study(metadata.to_series(), models, table, groups)
-        return regression_table(predicted, study, _prefix(prefix, metadata))
+        forest = None if forest_predictions is None else _numbers(forest_predictions)
+        study = _study(metadata.to_series(), models, table, groups, forest)
+        return regression_table(_numbers(predictions), study, _prefix(prefix, metadata))
 
 
 def tabulate_classification(
     predictions: PredictionsDirectoryFormat,
     metadata: qiime2.MetadataColumn,
     probabilities: ProbabilitiesDirectoryFormat = None,
+    forest_predictions: PredictionsDirectoryFormat = None,
     models: AAMModelDirectoryFormat = None,
     table: biom.Table = None,
     groups: qiime2.MetadataColumn = None,
@@ -43,19 +45,28 @@ def tabulate_classification(
 
     with reporting():
         chances = None if probabilities is None else read_probabilities(probabilities)
-        study = _study(classes_of(metadata), models, table, groups)
+        forest = None if forest_predictions is None else read_predictions(forest_predictions)
+        study = _study(classes_of(metadata), models, table, groups, forest)
         predicted = read_predictions(predictions)
         return classification_table(predicted, chances, study, _prefix(prefix, metadata))
 
 
-def _study(column: pd.Series, models, table, groups):
-    from q2_aam.core.artifact import model_directory
-    from q2_aam.core.evaluation.result_table import Study
+def _numbers(predictions: PredictionsDirectoryFormat) -> pd.Series:
+    return pd.to_numeric(read_predictions(predictions), errors="coerce")
+
+
+def _study(column: pd.Series, models, table, groups, forest):
+    from q2_aam.core.artifact.ensemble_directory import member_directories
+    from q2_aam.core.artifact.model_directory import read_samples
+    from q2_aam.core.evaluation.result_table import Study, roles_together
 
     # QIIME 2 gives a list of what the annotation says.
-    roles = [model_directory.read_samples(str(model)) for model in models or ()]
+    roles = [
+        roles_together([read_samples(member) for member in member_directories(str(model))])
+        for model in models or ()
+    ]
     reads = None if table is None else pd.Series(np.asarray(table.sum("sample")), table.ids())
-    return Study(column, roles, reads, groups_of(groups))
+    return Study(column, roles, reads, groups_of(groups), forest)
 
 
 def _prefix(prefix: str | None, metadata: qiime2.MetadataColumn) -> str:

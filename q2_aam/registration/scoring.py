@@ -113,14 +113,17 @@ def _register_tables(plugin):
         is_number = target is NUMBER
         told = "the difference (error)" if is_number else "whether they agree (correct)"
         inputs = {name: kind for name, (kind, _) in target.predictions.items()}
+        inputs["forest_predictions"] = inputs["predictions"]
         described = {
             "predictions": "Predictions of a column.",
             "probabilities": "The probabilities that belong to the predictions. The table then "
             "has the probability of the predicted class.",
+            "forest_predictions": "Predictions of the same samples by a random forest. They are "
+            "shown beside those of the model.",
             "models": "The model that predicted, or all models of a cross-validation. The table "
             "then says what each sample was used for (role): training, validation, test, or left "
             "out, with the reason. With several models, a predicted sample is a test sample if "
-            "one of them has not seen it.",
+            "one of them has not seen it. An ensemble has seen what one of its models has seen.",
             "table": "Also list all other samples of this table.",
         }
         plugin.methods.register_function(

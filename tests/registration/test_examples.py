@@ -55,7 +55,7 @@ def test_example_calls_one_action(name):
 
 def test_examples_make_nothing_when_they_are_registered():
     program = (
-        "import sys, q2_aam.registration.examples as e; "
+        "import sys, q2_aam.registration.examples, q2_aam.registration.example_data as e; "
         "assert e._simulation.cache_info().currsize == 0; "
         "assert 'q2_aam.core.data.simulate' not in sys.modules"
     )

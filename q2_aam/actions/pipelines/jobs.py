@@ -247,10 +247,11 @@ class Job:
         predicted = predict(test_table, model, *beside, device=self.device)
         return Made(training_table, test_table, encoder, model, tuple(predicted))
 
-    def tabulate(self, predicted, models: list, folds=None):
+    def tabulate(self, predicted, models: list, beside: dict, folds=None):
         """Put true values, predictions and roles of all samples into one table."""
         predictions, *probabilities = predicted
         rest = {"models": models, "table": self.given.table, "groups": folds}
+        rest["forest_predictions"] = beside.get("forest_predictions")
         if self.kind.classes:
             (rest["probabilities"],) = probabilities
         action = "tabulate_classification" if self.kind.classes else "tabulate_regression"

@@ -40,7 +40,7 @@ def regress_samples(
     evaluation = job.call("evaluate_regression", predictions, given.metadata, **beside)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
-    results = job.tabulate(made.predictions, [model])
+    results = job.tabulate(made.predictions, [model], beside)
     return *start, model, predictions, evaluation, summary, results
 
 
@@ -100,7 +100,7 @@ def classify_samples(
     evaluation = _show_classes(job, *made.predictions, beside)
     summary = job.call("summarize_training", made.models)
     start = made.training_table, made.test_table, job.encoder_of(made)
-    results = job.tabulate(made.predictions, [made.model])
+    results = job.tabulate(made.predictions, [made.model], beside)
     return *start, made.model, *made.predictions, evaluation, summary, results
 
 
@@ -126,7 +126,7 @@ def cross_validate_regression(
     evaluation = job.call("evaluate_regression", predictions, given.metadata, **scored)
     models = [each.model for each in made]
     summary = job.call("summarize_training", models)
-    results = job.tabulate([predictions], models, by_fold)
+    results = job.tabulate([predictions], models, scored, by_fold)
     return job.ensemble_of(made), predictions, scores, evaluation, summary, results
 
 
@@ -155,7 +155,7 @@ def cross_validate_classification(
     evaluation = _show_classes(job, predictions, probabilities, beside)
     models = [each.model for each in made]
     summary = job.call("summarize_training", models)
-    results = job.tabulate([predictions, probabilities], models, by_fold)
+    results = job.tabulate([predictions, probabilities], models, beside, by_fold)
     return job.ensemble_of(made), predictions, probabilities, scores, evaluation, summary, results
 
 

@@ -24,6 +24,7 @@ from q2_aam.core.data.splits.roles import (
 )
 
 TRUE, PREDICTED, ERROR, CORRECT = "true_value", "prediction", "error", "correct"
+FOREST = "forest_prediction"
 PROBABILITY, GROUP, TEST = "probability", "group", "test"
 NOT_USED = "not used"
 
@@ -43,12 +44,36 @@ class Study:
         Reads of all samples of the study, by sample id.
     groups : pandas.Series, optional
         A name of each sample, such as that of its fold, by sample id.
+    forest : pandas.Series, optional
+        What a random forest predicts, by sample id.
     """
 
     column: pd.Series
     roles: Sequence[pd.DataFrame | None] = ()
     reads: pd.Series | None = None
     groups: pd.Series | None = None
+    forest: pd.Series | None = None
+
+
+def roles_together(members: Sequence[pd.DataFrame | None]) -> pd.DataFrame | None:
+    """Say what an ensemble used its samples for: it has seen all that a member has seen.
+
+    Parameters
+    ----------
+    members : sequence of pandas.DataFrame, optional
+        As the roles of a `Study`; a single model is its only member.
+
+    Returns
+    -------
+    pandas.DataFrame, optional
+        None if a member does not say it.
+    """
+    if any(table is None for table in members):
+        return None
+    every = pd.concat(members)
+    # The strongest role of a sample first, and each sample once.
+    every = every.iloc[np.argsort(every[ROLE].map(ROLES.index).to_numpy(), kind="stable")]
+    return every[~every.index.duplicated()]
 
 
 def regression_table(predictions: pd.Series, study: Study, prefix: str) -> pd.DataFrame:
@@ -66,8 +91,8 @@ def regression_table(predictions: pd.Series, study: Study, prefix: str) -> pd.Da
     -------
     pandas.DataFrame
         A row a sample: those predicted first, then those of the models, then all others. Columns
-        'true_value', 'prediction', 'error' (prediction minus true value), then a column of groups,
-        'role' and 'reason' where these are given. What is not known is missing.
+        'true_value', 'prediction', 'error' (prediction minus true value), then what a forest
+        predicts, groups, 'role' and 'reason' where these are given. What is not known is missing.
 
     Raises
     ------
@@ -169,6 +194,8 @@ def _true(values: pd.Series, predictions: pd.Series, study: Study, ids: pd.Index
 def _named(columns: dict, study: Study, predicted: pd.Index, prefix: str) -> pd.DataFrame:
     """Add the groups and the roles, and give the columns their names."""
     ids = columns[TRUE].index
+    if study.forest is not None:
+        columns[FOREST] = study.forest.reindex(ids)
     if study.groups is not None:
         taken = {*columns, ROLE, REASON}
         name = str(study.groups.name)

@@ -3,7 +3,12 @@ import pandas as pd
 import pytest
 
 from q2_aam.core.data.splits.roles import FEW_READS, NO_VALUE, roles_table
-from q2_aam.core.evaluation.result_table import Study, classification_table, regression_table
+from q2_aam.core.evaluation.result_table import (
+    Study,
+    classification_table,
+    regression_table,
+    roles_together,
+)
 
 IDS = list("abcdefgh")
 AGE = pd.Series([1.0, 2.0, 3.0, 4.0, 5.0, np.nan, 7.0], IDS[:7], name="age")
@@ -60,6 +65,17 @@ def test_a_sample_that_a_fold_has_not_seen_is_a_test_sample():
     assert table["role"].to_dict() == {"a": "training", "b": "training"}
 
 
+def test_an_ensemble_has_seen_what_a_member_has_seen():
+    members = [roles_table("ab", "c", {"d": NO_VALUE, "e": NO_VALUE}), roles_table("cd", "a", {})]
+    together = roles_together(members)
+    assert together["role"].to_dict() == {
+        "a": "training", "b": "training", "c": "training", "d": "training", "e": "left out",
+    }  # fmt: skip
+    assert together["reason"]["e"] == NO_VALUE
+    pd.testing.assert_frame_equal(roles_together(members[:1]), members[0])
+    assert roles_together([*members, None]) is None
+
+
 def test_a_model_that_does_not_say_what_it_saw_leaves_roles_open():
     table = regression_table(PREDICTED, Study(AGE, [None], READS), "")
     assert table["role"].isna().all()
@@ -90,6 +106,16 @@ def test_classes_beside_each_other():
     assert table["site_correct"].tolist() == ["yes", "no", *[None] * 4]
     assert table["site_probability"].tolist()[:2] == [0.5, 0.75]
     assert table["site_prediction"].dropna().to_dict() == predicted.to_dict()
+
+
+def test_a_forest_stands_beside_the_model():
+    study = Study(AGE, forest=pd.Series([3.0, 4.0], ["b", "c"]))
+    table = regression_table(PREDICTED, study, "age_")
+    assert list(table.columns)[-1] == "age_forest_prediction"
+    assert table["age_forest_prediction"].dropna().to_dict() == {"b": 3.0}
+    sites = Study(pd.Series(["x"], ["a"], name="site"), forest=pd.Series(["y"], ["a"]))
+    table = classification_table(pd.Series(["x"], ["a"]), None, sites, "")
+    assert table["forest_prediction"].tolist() == ["y"]
 
 
 def test_groups_of_the_name_of_a_column_get_another():
