@@ -191,6 +191,8 @@ def test_training_actions_take_the_same_options():
     own = {"metadata", "missing_samples", "freeze_base", "count_penalty", "target_penalty"}
     own |= {"target_transform", "loss_type", "best_metric", "class_weights", "stored_samples"}
     own |= {"quantiles", "ensemble", "asv_dropout", "from_scratch"}
+    own |= {"covariates", "covariate_columns", "weights", "balance"}
+    own |= {"target_minimum", "target_maximum"}
     shared = of(aam.methods.pretrain)
     for action in (aam.methods.train_regressor, aam.methods.train_classifier):
         assert shared <= of(action)

@@ -87,6 +87,8 @@ SHOWN_BY = {
     "count_penalty": "test_fine_tuning_total_is_the_weighted_sum",
     "target_penalty": "test_fine_tuning_total_is_the_weighted_sum",
     "target_transform": "test_predictions_are_in_the_units_of_the_column",
+    "target_minimum": "test_predictions_stay_within_limits",
+    "target_maximum": "test_predictions_stay_within_limits",
     "loss_type": "test_fine_tuning_objective_takes_loss_type",
     "quantiles": "test_predict_quantiles_has_a_column_a_quantile",
     "best_metric": "test_best_metric_chooses_what_is_kept",
