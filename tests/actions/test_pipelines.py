@@ -548,6 +548,7 @@ def test_cross_validate_regression(table, simulated, capsys, monkeypatch):
         "INFO: Drawing predicted against true values.",
         "INFO: Summarizing the training.",
         "INFO: Putting true values and predictions into a table.",
+        "INFO: Putting the models of all folds together.",
     ]
     predictions = made.predictions.view(pd.Series)
     assert set(predictions.index) == ids_of(table)
