@@ -57,9 +57,9 @@ PREDICTION = ("device",)
 
 MISSING_SAMPLES = Str % Choices("error", "ignore")
 MISSING_SAMPLES_HELP = (
-    "What to do if samples of the table are not in the metadata, have no value, or have a word "
-    "for a missing value, such as 'not applicable': stop (error), or leave these samples out "
-    "(ignore)."
+    "What to do if samples of the table are not in the metadata, have no value in a column that "
+    "is needed (to predict, of groups, weights, balance, split or folds), or have a word for a "
+    "missing value, such as 'not applicable': stop (error), or leave these samples out (ignore)."
 )
 
 

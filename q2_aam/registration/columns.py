@@ -32,7 +32,7 @@ SHOWN = {
     "input_descriptions": {
         "predictions": "Predictions of samples that were not used in training: those of each "
         "column, in the order of the columns.",
-        "forest_predictions": FOREST_HELP,
+        "forest_predictions": f"{FOREST_HELP} Those of each column, in the order of the columns.",
     },
     "parameter_descriptions": {
         "metadata": "The metadata with the true values.",

@@ -157,7 +157,8 @@ def _register_importance(plugin):
         ],
         input_descriptions={
             "table": NEW_TABLE_HELP,
-            "model": "A model made by train-regressor or train-classifier.",
+            "model": "A model made by train-regressor or train-classifier, or an ensemble of such "
+            "models.",
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={
@@ -168,7 +169,7 @@ def _register_importance(plugin):
             "missing_samples": MISSING_SAMPLES_HELP,
             "method": "How to measure effects. See the description.",
             "target_class": "Classifiers only: explain the log-odds of this class. By default, "
-            "explain the predicted class of each sample.",
+            "explain the predicted class of each sample. An ensemble of classifiers needs it.",
             "max_features": "Occlusion only: how many ASVs of each sample to take away, one at a "
             "time, the most abundant first. Other ASVs count as having no effect. 0 takes all.",
             "steps": "Integrated gradients only: number of gradients. More are more exact.",
@@ -201,7 +202,7 @@ def _register_known_reads(plugin):
         input_descriptions={
             "table": NEW_TABLE_HELP,
             "model": "A model made by train-regressor or train-classifier that stores samples "
-            "(stored_samples above 0).",
+            "(stored_samples above 0), or an ensemble of such models.",
             "sequences": SEQUENCES_HELP,
         },
         parameter_descriptions={},

@@ -140,7 +140,8 @@ class _Target:
 PREDICTIONS_HELP = "A prediction for each held-out sample."
 RESULTS_HELP = (
     "A row for each sample: true value, prediction, how they differ, and what the sample was used "
-    "for. Can be used as metadata."
+    "for: training, validation or test, or why it was left out. In a cross-validation, each "
+    "predicted sample is a test sample. Can be used as metadata."
 )
 NUMBER = _Target(
     SequenceRegressor,
@@ -218,13 +219,15 @@ def _register_cross_validation(plugin, target):
     outputs = {
         target.model[0]: (
             target.model[1],
-            "The models of all folds together: an ensemble, to predict new samples with.",
+            "The models of all folds together (of more than 100 folds, 100 models): an ensemble, "
+            "to predict new samples with.",
         ),
         **target.predictions,
         "fold_scores": (
             AAMScores,
-            "Scores of each fold and of all samples together, with 95% intervals. Opens as "
-            "metadata.",
+            "Scores of each fold and of all samples together, with 95% intervals. Columns "
+            "that begin with 'forest_' are the scores of the random forest, if there is one. Can "
+            "be used as metadata.",
         ),
         **_pictures("How the models of the folds were trained."),
         "results": (SampleData[AAMResults], RESULTS_HELP),

@@ -60,7 +60,7 @@ class ModelConfig(Config):
     dropout: float = option(
         0.1,
         "Share of activations to drop in training, in the layers above the encoder. These layers "
-        "predict abundances and the target.",
+        "predict abundances and the target. The same share of the covariates is made unknown.",
         low=0.0,
         high=0.9,
     )

@@ -24,11 +24,11 @@ class TargetConfig(Config):
     )
     stored_samples: int = option(
         4000,
-        "Maximum number of training samples that the model stores, as ASVs and abundances. Their "
-        "ids are in the model as well, unless keep_sample_ids is off. The networks compare a "
-        "sample with them; kernel ridge regression and extremely randomized trees predict from "
-        "them, too. A prediction is a weighted mean of the three. With 0 the model stores none, "
-        "and networks predict from sequences alone.",
+        "Maximum number of training and validation samples that the model stores, as ASVs and "
+        "abundances. Their ids are in the model as well, unless keep_sample_ids is off. The "
+        "networks compare a sample with them; kernel ridge regression and extremely randomized "
+        "trees predict from them, too. A prediction is a weighted mean of the three. With 0 the "
+        "model stores none, and networks predict from sequences alone.",
         low=0,
         high=20_000,
     )

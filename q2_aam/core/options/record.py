@@ -14,5 +14,5 @@ class RecordConfig(Config):
         "Keep in the model the ids of the samples that trained it, of its validation samples, and "
         "of the samples that were left out. Whoever gets the model can read them. Otherwise, the "
         "model keeps no ids, and no warnings, because warnings may name samples. The provenance "
-        "of an artifact has the metadata column in any case.",
+        "of an artifact has the metadata that was given in any case.",
     )
