@@ -218,3 +218,35 @@ def test_limits_hold_in_predictions(study):
             table, qiime2.NumericMetadataColumn(age.rename_axis("id")), target_maximum=50.0,
             **QUICK,
         )  # fmt: skip
+
+
+def test_options_that_no_fold_could_take_are_said_once(study):
+    table, frame = study
+    ctx = Recorder()
+    with pytest.raises(ValueError, match=r"^class_weights names 'hgih', which is no class"):
+        studies.cross_validate_classification(
+            ctx, table, column(frame, "level"), class_weights="hgih:2", **QUICK
+        )
+    with pytest.raises(ValueError, match=r"^Metadata column 'age' has .* values above target_max"):
+        studies.cross_validate_regression(
+            ctx, table, column(frame, "age"), target_maximum=20.0, **QUICK
+        )
+    assert not ctx.calls
+
+
+def test_a_fold_gets_no_weight_of_a_class_that_it_lacks(study):
+    table, frame = study
+    level = frame["level"].copy()
+    level[frame.index[:10]] = "rare"
+    folds = pd.Series(
+        ["a" if i < 12 else "b" if i % 2 else "c" for i in range(len(frame))],
+        frame.index, name="fold",
+    )  # fmt: skip
+    both = frame.assign(level=level, fold=folds)
+    ctx = Recorder()
+    studies.cross_validate_classification(
+        ctx, table, column(both, "level"), folds=column(both, "fold"),
+        class_weights="rare:3,high:2", **QUICK,
+    )  # fmt: skip
+    given_weights = [call["class_weights"] for call in ctx.named("train_classifier")]
+    assert given_weights == ['{"high": 2.0}', *['{"rare": 3.0, "high": 2.0}'] * 2]

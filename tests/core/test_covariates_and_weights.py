@@ -252,3 +252,34 @@ def test_a_run_with_other_covariates_or_weights_is_another_run(study):
     ]
     found = {each.fingerprint(prepare(each).spec) for each in [inputs, *others]}
     assert len(found) == 5
+
+
+def test_covariates_alone_know_groups_and_weights(study):
+    """A person's covariate must not look useful because the person has several samples."""
+    train, test, _, _ = study
+    ids = list(train.ids())
+    rng = np.random.default_rng(4)
+    person = pd.Series([f"p{i // 5}" for i in range(len(ids))], ids, name="person")
+    noise = dict(zip(person.unique(), rng.normal(size=person.nunique()), strict=True))
+    value = person.map(noise).rename("value") + 0.01 * rng.normal(size=len(ids))
+    mark = dict(zip(person.unique(), rng.normal(size=person.nunique()), strict=True))
+    marks = pd.DataFrame({"mark": person.map(mark)})
+    model = api.train_regressor(train, value, covariates=marks, groups=person, **SMALL)
+    new = pd.DataFrame({"mark": rng.normal(size=test.shape[1])}, index=test.ids())
+    said = api.predict_regression(test, model, covariates=new, only_covariates=True)
+    free = api.train_regressor(train, value, covariates=marks, **SMALL)
+    without = api.predict_regression(test, free, covariates=new, only_covariates=True)
+    assert said.var() < 0.5 * without.var()
+
+
+def test_a_prediction_at_its_limit_still_has_asvs_that_move_it(study):
+    train, test, score, _ = study
+    far = (score - score.max() - 50).clip(upper=-50).rename("far")
+    model = api.train_regressor(train, far, target_maximum=0.0, **SMALL)
+    bounded = replace(model.spec.target, maximum=float(far.min()))
+    model = replace(model, spec=replace(model.spec, target=bounded))
+    some = test.filter(set(test.ids()[:2]), inplace=False)
+    said = api.predict_regression(some, model)
+    assert (said == far.min()).all()
+    found = api.importance(some, model, max_features=3)
+    assert np.abs(found.sample_effects.matrix_data.data).max() > 0

@@ -15,6 +15,7 @@ from q2_aam.core.data.metadata import check_numbers, warn_if_few, with_values
 from q2_aam.core.data.rarefaction import LEFT_OUT, warn_of_shallow
 from q2_aam.core.data.splits.grouped_split import with_groups
 from q2_aam.core.model.covariates import read_covariates
+from q2_aam.core.training.preparation.target_values import check_values
 from q2_aam.core.training.preparation.weighting import read_weighting
 from q2_aam.types.predictions import check_class_names
 
@@ -108,6 +109,7 @@ def _look_at_all(job: Job, values: pd.Series, parts: pd.Series) -> None:
 def look_at_values(job: Job, values: pd.Series, *, cross_validated: bool = False) -> None:
     """Say what is to be said of the values of all samples."""
     job.target = values
+    check_values(values, job.settings.fine_tuning)
     classes = values if job.kind.classes else None
     messages.set_whole(messages.Whole(len(values), classes, cross_validated))
     warn_if_few(len(values), classes)

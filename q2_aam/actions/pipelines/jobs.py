@@ -25,6 +25,7 @@ from q2_aam.actions.parameters import (
 from q2_aam.actions.pipelines.fold_checks import tell_of_many, tell_of_time
 from q2_aam.core.model import specification
 from q2_aam.core.model.members import MAX_MEMBERS
+from q2_aam.core.options import class_weights
 from q2_aam.core.options.config import ClassificationConfig, RegressionConfig, Settings
 from q2_aam.core.options.option import OptionError
 from q2_aam.types.models import AAMModel, SequenceEncoder
@@ -202,6 +203,15 @@ class Job:
         (output,) = self.ctx.get_action(of, action)(*inputs, **parameters)
         return output
 
+    def _training_on(self, sample_ids: pd.Index) -> dict:
+        """Return the options of training on some samples: without weights of classes they lack."""
+        weights = getattr(self.settings.fine_tuning, "weights_of_classes", None)
+        if not weights:
+            return self.training
+        there = set(self.target[sample_ids])
+        kept = {name: weight for name, weight in weights.items() if name in there}
+        return self.training | {"class_weights": class_weights.render(kept)}
+
     def merged(self, what: str, found: Sequence):
         """Put predictions, or probabilities, of several models together."""
         return found[0] if len(found) == 1 else self.call(f"merge_{what}", list(found))
@@ -239,7 +249,7 @@ class Job:
             covariate_columns=self.given.covariate_columns,
             weights=self.given.weights,
             balance=self.given.balance,
-            **self.training,
+            **self._training_on(parts.index[~test]),
         )
         log.info("%sPredicting the samples to test.", where)
         predict = self.ctx.get_action("aam", self.kind.predict)

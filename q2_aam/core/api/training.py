@@ -25,6 +25,7 @@ from q2_aam.core.model.trained_model import Ensemble, TrainedModel, with_one_enc
 from q2_aam.core.training.preparation.phylogenetic_targets import drop_missing_features
 from q2_aam.core.training.preparation.run_input import RunInput
 from q2_aam.core.training.preparation.run_settings import settings_of, with_depth
+from q2_aam.core.training.preparation.target_values import check_values
 from q2_aam.core.training.preparation.weighting import read_weighting
 from q2_aam.core.training.run import Monitor, train
 
@@ -156,6 +157,7 @@ def _train(
     numeric = kind == REGRESSOR
     values = with_values(samples.sample_ids, column, missing_samples, numeric=numeric)
     values = check_numbers(values) if numeric else values.astype(str)
+    check_values(values, settings.fine_tuning)
     with_group, groups = with_groups(values.index, groups, missing_samples)
     ids, weighting = read_weighting(with_group, weights, balance, missing_samples)
     out = left_out(

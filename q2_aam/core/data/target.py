@@ -125,12 +125,16 @@ class NumericTarget:
         return (values - self.shift) / self.scale
 
     def to_units(self, learnt) -> np.ndarray:
-        """Convert learnt values back into the units of the column."""
-        values = np.asarray(learnt, dtype=float) * self.scale + self.shift
-        values = np.expm1(values) if self.transform.startswith("log-") else values
+        """Convert learnt values back into the units of the column, within its limits."""
+        values = self.to_units_without_limits(learnt)
         if self.minimum is None and self.maximum is None:
             return values
         return np.clip(values, self.minimum, self.maximum)
+
+    def to_units_without_limits(self, learnt) -> np.ndarray:
+        """Convert learnt values back into the units of the column, wherever they lie."""
+        values = np.asarray(learnt, dtype=float) * self.scale + self.shift
+        return np.expm1(values) if self.transform.startswith("log-") else values
 
     def to_dict(self) -> dict:
         """Return the fields as a dictionary of JSON values; limits only where there are any."""

@@ -64,7 +64,8 @@ class Question:
         """Turn final answers (N, C) into column units, or log-odds of the chosen class, (N,)."""
         answer = answers.double().gather(1, chosen[:, None]).squeeze(1).numpy()
         if self.target is not None:
-            return self.target.to_units(answer)
+            # At a limit, no ASV would have an effect.
+            return self.target.to_units_without_limits(answer)
         likely = np.clip(answer, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         return np.log(likely / (1 - likely))
 

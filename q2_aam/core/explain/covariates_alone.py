@@ -1,12 +1,13 @@
 """What a model's covariates say by themselves, so that nobody takes them for the microbiome."""
 
+import numpy as np
 import pandas as pd
 import torch
 
 from q2_aam.core.data.sequences import Sequences
 from q2_aam.core.explain.prediction_input import covariates_for, samples_for
 from q2_aam.core.model.specification import CLASSIFIER
-from q2_aam.core.model.stored_samples.covariates_alone import predict_from_covariates
+from q2_aam.core.model.stored_samples.covariates_alone import Known, predict_from_covariates
 from q2_aam.core.model.trained_model import TrainedModel
 
 
@@ -46,10 +47,14 @@ def learnt_from_covariates(
             "covariates could be compared: train it with stored samples."
         )
     samples = samples_for(model, table, sequences)
-    stored = {n: model.weights[f"stored.{n}"].numpy() for n in ("covariates", "target", "value")}
+    names = ("covariates", "target", "value", "groups", "weights")
+    stored = {name: model.weights[f"stored.{name}"].numpy() for name in names}
     target, factors = stored["target"], None
     if spec.kind == CLASSIFIER:  # of a class, `value` is what its share is multiplied with
         target, factors = target.astype(int), stored["value"].astype(float)
+    groups, weights = stored["groups"], stored["weights"]
+    are_divided = len(np.unique(groups)) == len(groups)  # which is as if there were none
+    known = Known(stored["covariates"], target, None if are_divided else groups, weights)
     others = covariates_for(model, samples, covariates).covariates
-    said = predict_from_covariates(stored["covariates"], target, others, factors)
+    said = predict_from_covariates(known, others, factors)
     return samples.sample_ids, torch.from_numpy(said)

@@ -27,6 +27,8 @@ MOST_COVARIATES, MOST_CATEGORIES = 50, 100
 FARTHEST = 4.0
 """Standard deviations from the mean at which a number is cut off: what is farther was hardly seen
 in training."""
+ROUNDING = 1e-12
+"""Of the mean; a smaller standard deviation is that of one value, by rounding."""
 SHOWN = 5
 
 
@@ -56,10 +58,11 @@ class NumericCovariate:
     def fit(cls, column: pd.Series) -> "NumericCovariate":
         """Take mean and standard deviation of the values that are there."""
         values = column.dropna()
-        deviation = float(values.std(ddof=0))
-        if deviation == 0:
+        mean, deviation = float(values.mean()), float(values.std(ddof=0))
+        if deviation <= ROUNDING * abs(mean):
             _warn_of_constant(column.name, f"{values.iloc[0]:g}")
-        return cls(str(column.name), float(values.mean()), deviation or 1.0)
+            deviation = abs(mean) or 1.0
+        return cls(str(column.name), mean, deviation)
 
     def encode(self, column: pd.Series) -> np.ndarray:
         """Return standard deviations from the mean, (n, 1); 0 where a value is missing."""
@@ -293,7 +296,23 @@ def _without_words(column: pd.Series) -> pd.Series:
     if _kind_of(column) is NumericCovariate:
         return column.astype(float)
     named = column.map(name_of, na_action="ignore").astype(object)
+    numbers = _numbers_beside_words(named)
+    if numbers is not None:
+        return numbers
     return named.mask(are_missing(named, numeric=False) | named.isna(), None)
+
+
+def _numbers_beside_words(column: pd.Series) -> pd.Series | None:
+    """Return the numbers of a column that is text because of words for a missing value alone."""
+    words = are_missing(column, numeric=True)
+    numbers = pd.to_numeric(column.mask(words, None), errors="coerce")
+    if not words.any() or (numbers.isna() & column.notna() & ~words).any():
+        return None
+    log.warning(
+        "Covariate '%s' has numbers, and words for a missing value: %s. It is read as numbers.",
+        column.name, counted(column[words]), extra={"kind": column.name},
+    )  # fmt: skip
+    return numbers.astype(float)
 
 
 def _check_column(name: str, column: pd.Series) -> None:
@@ -331,7 +350,7 @@ def _as_learnt(covariate, column: pd.Series) -> pd.Series:
 
 def _way_out(categories: tuple[str, ...]) -> str:
     if pd.to_numeric(pd.Series(categories), errors="coerce").notna().all():
-        return "empty the cells that have words, so that the column is read as numbers"
+        return "make the column numeric"
     return "put rare ones together"
 
 

@@ -156,7 +156,11 @@ def _stored(info, d, n_place, n_covariates):
     sequences, nodes = (info.n_features, info.read_length), (info.n_nodes,)
     covariates = {}
     if n_covariates:
-        covariates = {"covariates": TensorInfo("F32", (n, n_covariates))}
+        covariates = {
+            "covariates": TensorInfo("F32", (n, n_covariates)),
+            "groups": TensorInfo("I32", (n,), low=0, high=n - 1),
+            "weights": TensorInfo("F32", (n,)),
+        }
     return covariates | {
         "vocabulary": TensorInfo("U8", sequences, low=0, high=nucleotides.N_TOKENS - 1),
         "richness": TensorInfo("I32", (n,), low=1, high=info.n_features, total=info.n_entries),

@@ -6,6 +6,11 @@ import math
 NONE, BALANCED = "none", "balanced"
 
 
+def render(weights: dict[str, float]) -> str:
+    """Write weights of classes so that `parse` reads the same."""
+    return json.dumps(weights, ensure_ascii=False) if weights else NONE
+
+
 def parse(text: str) -> dict[str, float] | None:
     """Read weights of classes.
 
@@ -57,8 +62,14 @@ def _of_pairs(text: str) -> list[tuple[str, float]]:
 def _of_json(text: str) -> list[tuple[str, float]]:
     try:
         pairs = json.loads(text, object_pairs_hook=list)
-        return [(str(name), float(weight)) for name, weight in pairs]
-    except (ValueError, TypeError) as error:
+        return [(name, _number(weight)) for name, weight in pairs]
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(
             'class_weights is not a JSON object of numbers such as {"gut": 2}'
         ) from error
+
+
+def _number(value) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError
+    return float(value)

@@ -17,7 +17,7 @@ from q2_aam.core.model.stored_samples.comparison import (
     StoredSamples,
     fit_stored_samples,
 )
-from q2_aam.core.model.stored_samples.covariates_alone import predict_from_covariates
+from q2_aam.core.model.stored_samples.covariates_alone import Known, predict_from_covariates
 from q2_aam.core.model.stored_samples.ensemble_weights import ensemble_weights, mix
 from q2_aam.core.options.config import DataConfig, Settings
 from q2_aam.core.training import conformal
@@ -72,10 +72,8 @@ def _score_of_covariates(settings, spec: ModelSpec, training: Pass, held: Pass) 
     factors = None
     if spec.kind == CLASSIFIER:
         factors = class_factors(settings.fine_tuning, training.targets, spec.target.classes)
-    training = _at_most(training, MOST_VALIDATION, settings.training.random_seed)
-    said = predict_from_covariates(
-        training.table.covariates, training.targets, held.table.covariates, factors
-    )
+    known = Known(training.table.covariates, training.targets, training.groups, training.weights)
+    said = predict_from_covariates(known, held.table.covariates, factors)
     score = _score(said, held.targets, factors)
     log.info(
         "The covariates alone have %s %s on the validation samples.",

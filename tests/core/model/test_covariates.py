@@ -116,7 +116,8 @@ def test_a_column_without_values_is_refused():
     ("values", "said"),
     [
         ([f"id{i}" for i in range(200)], "put rare ones together"),
-        ([str(i) for i in range(199)] + ["missing"], "empty the cells that have words"),
+        ([str(i) for i in range(199)] + ["1.0.0"], "put rare ones together"),
+        ([str(i) for i in range(200)], "make the column numeric"),
     ],
 )
 def test_too_many_categories_are_refused(values, said):
@@ -154,3 +155,23 @@ def test_json_that_is_not_sound_is_refused(values):
 def test_a_deviation_must_be_above_zero():
     with pytest.raises(ValueError, match="deviation of covariate 'a' must be above 0"):
         NumericCovariate("a", 0.0, 0.0)
+
+
+def test_numbers_beside_words_are_numbers(caplog):
+    ids = list("abcd")
+    frame = pd.DataFrame({"age": ["30", "NA", "41.5", "not provided"]}, index=ids)
+    found = read_covariates(frame, ids)["age"]
+    assert found.tolist()[::2] == [30.0, 41.5]
+    assert found.isna().tolist() == [False, True, False, True]
+    assert "Covariate 'age' has numbers, and words for a missing value: 'NA' (1)" in caplog.text
+    # Codes that are meant as categories have no such words.
+    codes = pd.DataFrame({"site": ["1", "2", "1", None]}, index=ids)
+    assert Covariates.fit(read_covariates(codes, ids)).columns[0].categories == ("1", "2")
+
+
+@pytest.mark.parametrize("value", [0.1, 0.0, -3e8])
+def test_a_constant_number_is_recognised_whatever_its_rounding(value, caplog):
+    column = pd.Series([value] * 30, name="x")
+    learnt = NumericCovariate.fit(column)
+    assert "'x' has the same value" in caplog.text
+    assert learnt.encode(column).max() < 1e-6

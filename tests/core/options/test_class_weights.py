@@ -1,6 +1,6 @@
 import pytest
 
-from q2_aam.core.options.class_weights import parse
+from q2_aam.core.options.class_weights import parse, render
 from q2_aam.core.options.config import ClassificationConfig
 from q2_aam.core.options.option import OptionError
 
@@ -17,6 +17,8 @@ from q2_aam.core.options.option import OptionError
 )
 def test_parse(text, expected):
     assert parse(text) == expected
+    if expected is not None:
+        assert parse(render(expected)) == expected
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,8 @@ def test_parse(text, expected):
         ("gut:inf", "must be finite"),
         ('{"gut": "x"}', "not a JSON object of numbers"),
         ('{"gut"', "not a JSON object of numbers"),
+        ('{"gut": true}', "not a JSON object of numbers"),
+        ('{"gut":' * 5000, "not a JSON object of numbers"),
     ],
 )
 def test_what_is_wrong_is_said(text, said):

@@ -13,6 +13,7 @@ nodes of them.
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
@@ -72,7 +73,10 @@ class StoredSamples(nn.Module):
             "tree_sizes": ((info.n_trees,), torch.int32),
         }
         if n_covariates:
+            # Groups and weights are for what the covariates alone predict.
             shapes["covariates"] = ((n, n_covariates), torch.float32)
+            shapes["groups"] = ((n,), torch.int32)
+            shapes["weights"] = ((n,), torch.float32)
         for name, (shape, dtype) in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=dtype))
         self._ready: tuple | None = None
@@ -232,6 +236,8 @@ def fit_stored_samples(
     seed : int
         Of the trees.
     """
+    if known.weights is not None:
+        known = replace(known, weights=known.weights / known.weights.mean())
     table = known.table.observed()
     vocabulary, column = _numbered(table.tokens, first)
     kept = Composition.of(table.counts, column, len(vocabulary))
@@ -271,7 +277,10 @@ def fit_stored_samples(
         "value": fitted.value,
     } | {f"tree_{name}": array for name, array in vars(trees).items()}
     if n_covariates:
-        content["covariates"] = table.covariates
+        n = table.n_samples
+        groups = np.arange(n) if known.groups is None else pd.factorize(known.groups)[0]
+        weights = np.ones(n) if known.weights is None else known.weights
+        content |= {"covariates": table.covariates, "groups": groups, "weights": weights}
     for name, array in content.items():
         getattr(module, name).copy_(torch.from_numpy(np.ascontiguousarray(array)))
     return module

@@ -94,39 +94,9 @@ def target_of(inputs: RunInput, values) -> Target | None:
         return None
     name, tuning = inputs.values.name, inputs.settings.fine_tuning
     if inputs.kind == CLASSIFIER:
-        target = CategoricalTarget.fit(name, values)
-        _check_class_weights(target, tuning.weights_of_classes or {})
-        return target
+        return CategoricalTarget.fit(name, values)
     limits = tuning.target_minimum, tuning.target_maximum
-    _check_limits(inputs.values, *limits)
     return NumericTarget.fit(name, values, tuning.target_transform, *limits)
-
-
-def _check_class_weights(target: CategoricalTarget, weights: dict[str, float]) -> None:
-    whole = messages.whole()
-    known = set(target.classes)
-    if whole is not None and whole.classes is not None:
-        known |= set(whole.classes)  # a fold may lack one
-    unknown = [name for name in weights if name not in known]
-    if unknown:
-        raise ValueError(
-            f"class_weights names '{unknown[0]}', which is no class of metadata column "
-            f"'{target.column}'; its classes are {', '.join(map(repr, target.classes[:10]))}."
-        )
-
-
-def _check_limits(values, minimum: float | None, maximum: float | None) -> None:
-    for limit, wrong, what in (
-        (minimum, values < (-np.inf if minimum is None else minimum), "below target_minimum"),
-        (maximum, values > (np.inf if maximum is None else maximum), "above target_maximum"),
-    ):
-        if wrong.any():
-            name = values.index[wrong][0]
-            raise ValueError(
-                f"Metadata column '{values.name}' has {int(wrong.sum())} values {what} "
-                f"({limit:g}), such as {values[name]:g} of sample '{name}': choose another limit, "
-                "or correct these values."
-            )
 
 
 def _learns_phylogeny(inputs: RunInput) -> bool:
@@ -161,21 +131,24 @@ def prepare_data(
         Whether there is a nucleotide loss.
     """
     data, fixed, held = inputs.settings.data, samples.fixed, samples.held
-    first = _pass(inputs, target, fixed, phylogenetic and phylogenetic.training)
+    weights, others = None, None
+    if target is not None:
+        weights, others = inputs.weighting.of(fixed.sample_ids, held and held.sample_ids)
+    first = _pass(inputs, target, fixed, weights, phylogenetic and phylogenetic.training)
     references = phylogenetic and phylogenetic.references
     training = TrainingPasses(first, samples.raw, data, inputs.seed, references)
     validation = None
     if held is not None:
-        validation = _pass(inputs, target, held, phylogenetic and phylogenetic.validation)
+        unifrac = phylogenetic and phylogenetic.validation
+        validation = _pass(inputs, target, held, others, unifrac)
     vectors = None
     if target is not None and inputs.settings.fine_tuning.stored_samples > 0:
         vectors = most_prevalent(fixed.tokens, fixed.counts, MOST_VECTORS)
     return RunData(training, validation, data, references, masked, vectors)
 
 
-def _pass(inputs: RunInput, target: Target | None, table, unifrac) -> Pass:
+def _pass(inputs: RunInput, target: Target | None, table, weights, unifrac) -> Pass:
     groups = inputs.group_numbers(table.sample_ids)
-    weights = None if target is None else inputs.weighting.of(table.sample_ids)
     return Pass(table, _learnt(inputs, target, table), unifrac, groups, weights)
 
 

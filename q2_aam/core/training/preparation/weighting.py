@@ -8,6 +8,9 @@ import pandas as pd
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.data.splits.grouped_split import with_groups
 
+LARGEST_RATIO = 1_000_000
+"""Of two weights; beyond it, the smaller one is lost in the digits of a number."""
+
 
 @dataclass(frozen=True, eq=False)
 class Weighting:
@@ -26,19 +29,21 @@ class Weighting:
     weights: pd.Series | None = None
     balanced: pd.Series | None = None
 
-    def of(self, sample_ids) -> np.ndarray | None:
-        """Return the weights of samples that are used together, (n,) float32.
+    def of(self, training, validation=None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return the weights of training and of validation samples, each (n,) float32.
 
-        Their mean is 1, so that the size of a loss does not depend on them. None where all
+        They are relative to each other, as all of these samples are stored in the end. The mean of
+        those of training is 1, so that the size of a loss does not depend on them. None where all
         samples count the same.
         """
         if self.weights is None and self.balanced is None:
-            return None
-        ids = list(sample_ids)
+            return None, None
+        n, ids = len(training), [*training, *(validation or ())]
         weights = pd.Series(1.0, ids) if self.weights is None else self.weights[ids]
         if self.balanced is not None:
             weights = weights / weights.groupby(self.balanced[ids].to_numpy()).transform("sum")
-        return (weights / weights.mean()).to_numpy(dtype=np.float32)
+        both = (weights / weights.iloc[:n].mean()).to_numpy(dtype=np.float32)
+        return both[:n], both[n:]
 
     def content(self) -> list:
         """Return what a digest of a run must know; nothing where all samples count the same."""
@@ -89,6 +94,13 @@ def read_weighting(sample_ids, weights, balanced, missing_samples: str) -> tuple
                 f"{len(wrong)} weights of column '{weights.name}' are not above 0, such as "
                 f"{wrong.iloc[0]:g} of sample '{wrong.index[0]}': a weight says how much a sample "
                 "counts; leave samples that are not to count out of the table."
+            )
+        if weights.max() > LARGEST_RATIO * weights.min():
+            raise ValueError(
+                f"The largest weight of column '{weights.name}' ({weights.max():g}, sample "
+                f"'{weights.idxmax()}') is more than {LARGEST_RATIO:,} times the smallest "
+                f"({weights.min():g}, sample '{weights.idxmin()}'): such a sample counts nothing; "
+                "leave it out of the table."
             )
         ids = list(weights.index)
     ids, balanced = with_groups(ids, balanced, missing_samples)
