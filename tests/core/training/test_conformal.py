@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.data.mini_batches import BatchDataset
+from q2_aam.core.model import inference
 from q2_aam.core.model.quantile_outputs import outwards
 from q2_aam.core.training import conformal
 
@@ -84,7 +85,7 @@ def test_stored_samples_move_all_quantiles_alike(simulated, trained):
     assert (calibration[[0, 1, 3]] != 0).all()
     module = api.module_of(trained, "cpu")
     samples = api.samples_for(trained, simulated.table, None)
-    moved = api.inference.predict_quantiles(module, samples, trained.spec.data)
+    moved = inference.predict_quantiles(module, samples, trained.spec.data)
     batch = BatchDataset(samples, [np.arange(samples.n_samples)], trained.spec.data)[0]
     with torch.no_grad():
         before = module(batch).quantiles[batch.rows.argsort()]
