@@ -205,6 +205,18 @@ def test_the_encoder_that_all_folds_started_from_is_that_of_the_ensemble(table, 
     aam.methods.train_regressor(table, age, made.regressor, freeze_base=True, **options)
 
 
+def test_a_pipeline_starts_from_an_ensemble(table, simulated, caplog):
+    """The time of a run, that decides on a random forest, depends on the architecture."""
+    caplog.set_level("INFO")
+    ctx, model = Recorder(), small_model(REGRESSOR)
+    ensemble = as_artifact(api.Ensemble.of([model, model]))
+    options = {"rarefy_depth": 100, "device": "cpu", "forest": "auto"}
+    studies.regress_samples(ctx, table, column(simulated, "age"), ensemble, **options)
+    (trained,) = ctx.named("train_regressor")
+    assert trained["encoder"] is ensemble
+    assert "random forest is trained" in caplog.text
+
+
 # ---- combine-models ----------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import qiime2
 
 from q2_aam.actions.pipelines.jobs import Job
-from q2_aam.core.artifact import model_directory
+from q2_aam.actions.views import saved
 from q2_aam.core.options.config import ModelConfig
 from q2_aam.types.models import AAMModelDirectoryFormat
 
@@ -120,8 +120,7 @@ def _architecture(job: Job) -> ModelConfig | None:
         return encoder.spec().model
     if not isinstance(job.given.encoder, qiime2.Artifact):
         return None
-    directory = job.given.encoder.view(AAMModelDirectoryFormat)
-    return model_directory.read_config(str(directory)).spec.model
+    return saved(job.given.encoder.view(AAMModelDirectoryFormat)).spec.model
 
 
 def _size(model: ModelConfig) -> float:
