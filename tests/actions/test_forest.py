@@ -250,21 +250,35 @@ def test_what_is_asked_for_is_not_estimated(chosen, table, metadata, caplog, mon
     assert not decided(caplog)
 
 
-def test_a_forest_that_cannot_be_trained_does_not_stop_the_run(
-    table, metadata, caplog, monkeypatch, tmp_path
-):
+@pytest.fixture
+def failing(monkeypatch):
+    """Let forests fail from the second fold on."""
+
     def fails(self, kind, training_table, test_table):
         if len(seen) == 1:
-            raise ValueError("no trees here")
+            raise ValueError("no trees here.")
         seen.append(training_table)
         return ("a prediction",)
 
     seen = []
     monkeypatch.setattr(forest.Forest, "_predict", fails)
+    monkeypatch.setattr(forest, "_takes_little", lambda *given: True)
+
+
+def test_a_forest_that_nobody_asked_for_may_fail(table, metadata, caplog, failing, tmp_path):
     made = aam.pipelines.cross_validate_regression(
-        table, metadata.get_column("age"), n_folds=2, forest="yes", **QUICK
+        table, metadata.get_column("age"), n_folds=2, forest="auto", **QUICK
     )
     assert caplog.text.count("There is no random forest beside the model") == 1
     assert "no trees here" in caplog.text
     assert "random forest" not in samples_of(made.evaluation, tmp_path)
     assert "forest_r2" not in made.fold_scores.view(pd.DataFrame)
+
+
+def test_a_forest_that_is_asked_for_must_not_fail(table, metadata, failing):
+    said = r"forest beside the model could not .* no trees here\. To .* without .*--p-forest no"
+    ctx, age = Recorder(), metadata.get_column("age")
+    options = {"n_folds": 2, "forest": "yes", "rarefy_depth": 100}
+    with pytest.raises(ValueError, match=said):
+        studies.cross_validate_regression(ctx, table, age, **options)
+    assert not ctx.named("evaluate_regression")

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 LARGEST_SHARE = 0.1
 """Of the time of a run, that a forest takes that nobody asked for."""
 WAY_OUT = "To have one, choose forest 'yes' (--p-forest yes)."
+WITHOUT = "To run without one, choose forest 'no' (--p-forest no)."
 
 
 class Forest:
@@ -40,8 +41,8 @@ class Forest:
 
     def __init__(self, job: Job, parts: pd.Series, held_out: Sequence[str]):
         self.job = job
-        self.wanted = {"yes": True, "no": False}.get(job.given.forest)
-        if self.wanted is None:
+        self.wanted = self.asked_for = job.given.forest == "yes"
+        if job.given.forest == "auto":
             self.wanted = _takes_little(job, parts, held_out)
 
     def of(self, job: Job) -> "Forest":
@@ -57,6 +58,12 @@ class Forest:
         -------
         dict
             What the evaluation is given of the forest, by name; empty if there is none.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be trained, and the user asked for it. Where QIIME 2 runs in parallel,
+            this is known only after this call.
         """
         if not self.wanted:
             return {}
@@ -67,8 +74,13 @@ class Forest:
                 self._predict(kind, each.training_table, each.test_table) for each in made
             ]
         except (ValueError, MemoryError) as error:
+            said = str(error) or type(error).__name__
+            if self.asked_for:
+                raise ValueError(
+                    f"The random forest beside the model could not be trained: {said} {WITHOUT}"
+                ) from error
             log.warning(
-                "There is no random forest beside the model, as it could not be trained: %s", error
+                "There is no random forest beside the model, as it could not be trained: %s", said
             )
             return {}
         names = ["predictions", "probabilities"][: len(predicted[0])]
