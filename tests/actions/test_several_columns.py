@@ -169,6 +169,14 @@ def test_columns_that_cannot_be_predicted(names, said, table, metadata):
         call(table, metadata, names)
 
 
+def test_a_covariate_among_the_columns_is_told_with_all_else(table, metadata):
+    ctx, beside = Recorder(), {"covariates": metadata, "covariate_columns": ["pH", "site"]}
+    said = "2 of the 3 columns .* 'weight': the .* 'pH': it is a covariate too; leave it out of cov"
+    with pytest.raises(ValueError, match=said):
+        studies.regress_columns(ctx, table, metadata, [*BOTH, "weight"][::-1], **SHALLOW, **beside)
+    assert not ctx.calls
+
+
 def test_a_column_without_a_held_out_sample_is_refused(table, frame):
     data = frame.copy()
     data.loc[data["split"] == "test", "pH"] = np.nan

@@ -72,7 +72,7 @@ def divided(
     ValueError
         If columns are unknown, not numeric or cannot be learnt: one message names all of them.
     """
-    metadata, problems = job.given.metadata, _not_numeric(job.given.metadata, names)
+    metadata, problems = job.given.metadata, _cannot_be_targets(job, names)
     numeric = [name for name in dict.fromkeys(names) if name not in problems]
     values = _values(job, numeric)
     for name in numeric:
@@ -105,9 +105,9 @@ def divided(
     return parts, columns
 
 
-def _not_numeric(metadata: qiime2.Metadata, names: Sequence[str]) -> dict[str, str]:
-    """Say which columns are no numeric columns of the metadata, or are named twice, and why."""
-    problems = {}
+def _cannot_be_targets(job: Job, names: Sequence[str]) -> dict[str, str]:
+    """Say which columns cannot be predicted whatever their values are, and why."""
+    metadata, problems = job.given.metadata, {}
     for name in names:
         if name not in metadata.columns:
             problems[name] = "the metadata has no such column"
@@ -115,6 +115,8 @@ def _not_numeric(metadata: qiime2.Metadata, names: Sequence[str]) -> dict[str, s
             problems[name] = "it is categorical; predict classes with classify-samples"
         elif list(names).count(name) > 1:
             problems[name] = "it is named more than once"
+        elif name in (job.given.covariate_columns or ()):
+            problems[name] = "it is a covariate too; leave it out of covariate_columns"
     return problems
 
 
