@@ -41,6 +41,31 @@ def score_columns(
     return pd.DataFrame(rows, ids), pd.concat(tables, axis=1).rename_axis("sample-id")
 
 
+def clashes(columns) -> dict[str, str]:
+    """Say which columns have results of the name that those of a forest of another column have.
+
+    Parameters
+    ----------
+    columns : list of str
+
+    Returns
+    -------
+    dict of str to str
+        By the name of such a column, what is wrong with it.
+    """
+    own = {f"{name}_{PREDICTED}": name for name in columns}
+    others = {f"{name}_{FOREST}{PREDICTED}": name for name in columns}
+    said = (
+        "its predictions are named '{}', as are those of the random forest for column '{}'; "
+        "rename it, or leave the forest out"
+    )
+    return {
+        name: said.format(result, others[result])
+        for result, name in own.items()
+        if result in others
+    }
+
+
 def beside_true(predictions, metadata: qiime2.Metadata, columns, forest=None) -> dict:
     """Return the true and the predicted values of each column.
 
@@ -61,9 +86,11 @@ def beside_true(predictions, metadata: qiime2.Metadata, columns, forest=None) ->
     Raises
     ------
     ValueError
-        If there are not as many predictions as columns, a column is unknown or not numeric, or
-        no predicted sample has a value.
+        If there are not as many predictions as columns, a column is unknown or not numeric, no
+        predicted sample has a value, or two results would have the same name.
     """
+    for name, problem in clashes(columns if forest is not None else []).items():
+        raise ValueError(f"Column '{name}': {problem}.")
     made = {"": predictions} if forest is None else {"": predictions, FOREST: forest}
     for prefix, each in made.items():
         if len(each) != len(columns):

@@ -171,10 +171,38 @@ def test_columns_that_cannot_be_predicted(names, said, table, metadata):
 
 def test_a_covariate_among_the_columns_is_told_with_all_else(table, metadata):
     ctx, beside = Recorder(), {"covariates": metadata, "covariate_columns": ["pH", "site"]}
-    said = "2 of the 3 columns .* 'weight': the .* 'pH': it is a covariate too; leave it out of cov"
+    said = "2 of the 3 columns .* 'weight': the .* 'pH': it is a covariate too; leave it out"
     with pytest.raises(ValueError, match=said):
         studies.regress_columns(ctx, table, metadata, [*BOTH, "weight"][::-1], **SHALLOW, **beside)
     assert not ctx.calls
+
+
+@pytest.mark.parametrize("forest", ["auto", "yes", "no"])
+def test_results_of_one_name_are_refused_at_the_start(forest, table, frame):
+    metadata = qiime2.Metadata(frame.assign(pH_forest=frame["age"] + 1))
+    names = ["pH_forest", "age", "pH"]
+    if forest == "no":
+        ctx, _ = call(table, metadata, names, forest=forest)
+        assert len(ctx.named("train_regressor")) == 3
+        return
+    said = (
+        "1 of the 3 columns .* 'pH_forest': its predictions are named 'pH_forest_prediction', as "
+        "are those of the random forest for column 'pH'; rename it, or leave the forest out .--p"
+    )
+    ctx = Recorder()
+    with pytest.raises(ValueError, match=said):
+        studies.regress_columns(ctx, table, metadata, names, **{**SHALLOW, "forest": forest})
+    assert not ctx.calls
+
+
+def test_scores_refuse_results_of_one_name(frame):
+    metadata = qiime2.Metadata(frame.assign(age_forest=frame["age"] + 1))
+    names = ["age", "age_forest"]
+    made = [artifact(metadata.get_column(name).to_series()) for name in names]
+    found = aam.methods.score_columns(made, metadata, names).results.view(pd.DataFrame)
+    assert "age_forest_prediction" in found
+    with pytest.raises(ValueError, match="Column 'age_forest': its predictions are named"):
+        aam.methods.score_columns(made, metadata, names, forest_predictions=made)
 
 
 def test_a_column_without_a_held_out_sample_is_refused(table, frame):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import qiime2
 
+from q2_aam.actions.columns import clashes
 from q2_aam.actions.pipelines import splits
 from q2_aam.actions.pipelines.division import (
     divide,
@@ -108,6 +109,8 @@ def divided(
 def _cannot_be_targets(job: Job, names: Sequence[str]) -> dict[str, str]:
     """Say which columns cannot be predicted whatever their values are, and why."""
     metadata, problems = job.given.metadata, {}
+    # Whether 'auto' trains a forest is decided only once the samples are divided.
+    clashing = {} if job.given.forest == "no" else clashes(names)
     for name in names:
         if name not in metadata.columns:
             problems[name] = "the metadata has no such column"
@@ -117,6 +120,8 @@ def _cannot_be_targets(job: Job, names: Sequence[str]) -> dict[str, str]:
             problems[name] = "it is named more than once"
         elif name in (job.given.covariate_columns or ()):
             problems[name] = "it is a covariate too; leave it out of covariate_columns"
+        elif name in clashing:
+            problems[name] = f"{clashing[name]} (--p-forest no)"
     return problems
 
 
