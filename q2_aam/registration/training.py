@@ -227,6 +227,7 @@ def register_encoder_extraction(plugin):
         name="Take the encoder out of a model",
         description=(
             "Take only the encoder out of a trained model. You can train it on another column, or "
-            "share it. The encoder holds neither the target nor the stored training samples."
+            "share it. The encoder holds neither the target nor stored training samples, and "
+            "neither ids of samples nor warnings."
         ),
     )

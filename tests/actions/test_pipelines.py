@@ -26,6 +26,7 @@ from q2_aam.actions.pipelines import jobs, studies
 from q2_aam.core import api
 from q2_aam.core.artifact import storage
 from q2_aam.core.data import progress
+from q2_aam.core.data.splits.roles import roles_table
 from q2_aam.core.model.specification import CLASSIFIER, ENCODER, REGRESSOR
 from q2_aam.core.training.loop import progress_bar
 from q2_aam.types.models import AAMModelDirectoryFormat
@@ -683,17 +684,20 @@ def test_merge_probabilities_gives_unknown_classes_none():
 
 
 @pytest.mark.parametrize("kind", [ENCODER, REGRESSOR, CLASSIFIER])
-def test_extract_encoder(kind):
+def test_extract_encoder(kind, tmp_path):
     directory = AAMModelDirectoryFormat()
-    warned = replace(small_model(kind), warnings=("sample07 is shallow",))
+    samples = roles_table(["sample01"], ["sample02"], {})
+    warned = replace(small_model(kind), warnings=("sample07 is shallow",), samples=samples)
     storage.save(warned, str(directory))
     model = qiime2.Artifact.import_data(f"AAMModel[{kind}]", directory)
     encoder = aam.methods.extract_encoder(model).encoder
     encoder.validate("max")
     spec = read(encoder).spec
     assert (spec.kind, spec.target, spec.stored) == (ENCODER, None, None)
-    if kind != ENCODER:  # warnings may name samples
-        assert read(encoder).warnings == ()
+    assert read(encoder).warnings == ()  # they may name samples
+    assert read(encoder).samples is None
+    encoder.export_data(str(tmp_path))
+    assert not any(b"sample0" in path.read_bytes() for path in tmp_path.rglob("*.*"))
 
 
 @pytest.mark.parametrize(

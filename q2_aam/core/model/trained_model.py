@@ -110,13 +110,14 @@ def with_one_encoder(model: TrainedModel | Ensemble | None) -> TrainedModel | No
 
 
 def encoder_of(model: TrainedModel | Ensemble) -> TrainedModel:
-    """Take the encoder out of a model, without its target, and without its samples and their ids.
+    """Take the encoder out of a model, without its target, samples, their ids, and warnings.
 
     Parameters
     ----------
     model : TrainedModel or Ensemble
-        Of any kind; an encoder is returned as it is. All members of an ensemble must have the
-        same encoder, as they have if they kept the one that they started from (`freeze_base`).
+        Of any kind; of an encoder only ids and warnings are left out. All members of an ensemble
+        must have the same encoder, as they have if they kept the one that they started from
+        (`freeze_base`).
 
     Returns
     -------
@@ -138,8 +139,10 @@ def encoder_of(model: TrainedModel | Ensemble) -> TrainedModel:
                     "model of an ensemble into the folder members)."
                 )
         return first
+    # Warnings may name samples.
+    nothing = {"warnings": (), "samples": None}
     if model.spec.kind == ENCODER:
-        return model
+        return replace(model, **nothing)
     none = dict.fromkeys(("fine_tuning", "target", "stored", "covariates"))
     spec = replace(model.spec, kind=ENCODER, n_vectors=0, **none)
     weights = {
@@ -147,8 +150,7 @@ def encoder_of(model: TrainedModel | Ensemble) -> TrainedModel:
         for name, value in model.weights.items()
         if name.startswith(BASE)
     }
-    # Warnings may name samples.
-    return replace(model, spec=spec, weights=weights, warnings=(), samples=None)
+    return replace(model, spec=spec, weights=weights, **nothing)
 
 
 def _is_same_encoder(a: TrainedModel, b: TrainedModel) -> bool:
