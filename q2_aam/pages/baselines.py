@@ -22,8 +22,10 @@ TEXT = (
 
 
 MORE = {
+    FOREST: "A forest that a pipeline trained has learnt from all training samples, also from "
+    "those that have fewer reads than rarefy_depth, which the model left out.",
     COVARIATES: "The covariates are metadata columns that the model reads beside the table. What "
-    "it predicts better than they do alone comes from the microbiome."
+    "it predicts better than they do alone comes from the microbiome.",
 }
 """What is said of a baseline beside its scores."""
 

@@ -96,8 +96,9 @@ def _scores(tables, scores, forests, differences) -> Section:
         "MAE is the mean absolute error, in the units of each column. R² can be compared between "
         f"columns; errors cannot. {samples.INTERVALS}"
     )
+    more = [baselines.MORE[baselines.FOREST]] * bool(forests)
     table = Table("Scores of each column", HEAD + FOREST_HEAD * bool(forests), rows)
-    return Section("Scores", [text], [_figure(tables, scores)], [table])
+    return Section("Scores", [text, *more], [_figure(tables, scores)], [table])
 
 
 def _figure(tables, scores) -> Figure:

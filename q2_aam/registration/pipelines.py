@@ -89,7 +89,8 @@ FOREST_HELP = (
     "Whether to train the random forest of q2-sample-classifier, at its defaults, on the same "
     "training samples, and to show its scores on the same held-out samples beside those of the "
     "model: always (yes), never (no), or if it is estimated to take less than a tenth of the run "
-    "(auto). It reads the tables as they are, without rarefaction."
+    "(auto). It reads the tables as they are, without rarefaction, so it also learns from samples "
+    "that have fewer reads than rarefy_depth and are left out of the training of the model."
 )
 STEPS = (
     "If an encoder is given, training starts from it. If only a phylogeny is given, an encoder is "

@@ -314,6 +314,9 @@ def test_page_counts_the_columns_that_a_forest_predicts_as_well():
     page = page_of_columns.page(made, 0)
     assert "better than the random forest in 2 of 3 columns, worse in 1, and no" in page.lead[1]
     (scores,) = page.sections[0].tables
+    assert (
+        "fewer reads than rarefy_depth, which the model left out" in page.sections[0].paragraphs[1]
+    )
     assert [row[-1] for row in scores.rows] == ["better", "better", "worse"]
     assert len(scores.columns) == len(scores.rows[0])
     table = page.downloads["scores.tsv"].table.loc["worse"]
