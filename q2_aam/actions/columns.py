@@ -4,12 +4,9 @@ import pandas as pd
 import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat
 
-from q2_aam.types.predictions import read_predictions
-from q2_aam.types.scores import GROUP, N_SAMPLES
-
-TRUE, PREDICTED, ERROR = "true_value", "prediction", "error"
-FOREST = "forest_"
-"""How names begin that are of a random forest."""
+from q2_aam.core.evaluation.result_table import ERROR, FOREST, PREDICTED, TRUE
+from q2_aam.types.predictions import read_numbers
+from q2_aam.types.scores import score_table
 
 
 def score_columns(
@@ -24,21 +21,17 @@ def score_columns(
 
     rows, tables = [], []
     for name, table in beside_true(predictions, metadata, columns, forest_predictions).items():
-        row = {GROUP: name, N_SAMPLES: len(table)}
         scores = {}
         for prefix in ("", FOREST):
             if f"{prefix}{PREDICTED}" in table:
                 predicted = table[f"{prefix}{PREDICTED}"]
                 found = regression_scores(table[TRUE], predicted, random_seed)
                 scores |= {f"{prefix}{score}": value for score, value in found.items()}
-        row |= {score: found.value for score, found in scores.items()}
-        for score, found in scores.items():
-            row |= {f"{score}_low": found.low, f"{score}_high": found.high}
-        rows.append(row)
+        rows.append((name, len(table), scores))
         tables.append(table.add_prefix(f"{name}_"))
     width = len(str(len(rows)))
-    ids = pd.Index([f"column{i + 1:0{width}d}" for i in range(len(rows))], name="id")
-    return pd.DataFrame(rows, ids), pd.concat(tables, axis=1).rename_axis("sample-id")
+    ids = [f"column{i + 1:0{width}d}" for i in range(len(rows))]
+    return score_table(rows, ids), pd.concat(tables, axis=1).rename_axis("sample-id")
 
 
 def clashes(columns) -> dict[str, str]:
@@ -107,12 +100,13 @@ def beside_true(predictions, metadata: qiime2.Metadata, columns, forest=None) ->
 
 def _beside(name: str, metadata: qiime2.Metadata, made: dict) -> pd.DataFrame:
     from q2_aam.core.data.metadata import check_numbers
+    from q2_aam.core.evaluation.differences import check_same_samples
 
     if name not in metadata.columns or metadata.columns[name].type != "numeric":
         raise ValueError(
             f"The metadata has no numeric column '{name}'; give the columns that were predicted."
         )
-    found = {p: pd.to_numeric(read_predictions(each), errors="coerce") for p, each in made.items()}
+    found = {prefix: read_numbers(each) for prefix, each in made.items()}
     known = metadata.get_column(name).to_series().dropna()
     ids = found[""].index[found[""].index.isin(known.index)]
     if ids.empty:
@@ -123,12 +117,6 @@ def _beside(name: str, metadata: qiime2.Metadata, made: dict) -> pd.DataFrame:
     true = check_numbers(known[ids])
     table = {TRUE: true, PREDICTED: found[""][ids], ERROR: found[""][ids] - true}
     if FOREST in found:
-        absent = ids.difference(found[FOREST].index)
-        if len(absent):
-            raise ValueError(
-                f"{len(absent)} of the {len(ids)} samples predicted for column '{name}', such as "
-                f"'{absent[0]}', are not predicted by the random forest; let both predict the "
-                "same table."
-            )
+        check_same_samples(f"random forest for column '{name}'", ids, found[FOREST].index)
         table[f"{FOREST}{PREDICTED}"] = found[FOREST][ids]
     return pd.DataFrame(table)

@@ -9,7 +9,7 @@ from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirect
 from q2_aam.actions.reports import reporting
 from q2_aam.actions.views import classes_of, groups_of
 from q2_aam.types.models import AAMModelDirectoryFormat
-from q2_aam.types.predictions import read_predictions, read_probabilities
+from q2_aam.types.predictions import read_numbers, read_predictions, read_probabilities
 
 
 def tabulate_regression(
@@ -25,9 +25,9 @@ def tabulate_regression(
     from q2_aam.core.evaluation.result_table import regression_table
 
     with reporting():
-        forest = None if forest_predictions is None else _numbers(forest_predictions)
+        forest = None if forest_predictions is None else read_numbers(forest_predictions)
         study = _study(metadata.to_series(), models, table, groups, forest)
-        return regression_table(_numbers(predictions), study, _prefix(prefix, metadata))
+        return regression_table(read_numbers(predictions), study, _prefix(prefix, metadata))
 
 
 def tabulate_classification(
@@ -49,10 +49,6 @@ def tabulate_classification(
         study = _study(classes_of(metadata), models, table, groups, forest)
         predicted = read_predictions(predictions)
         return classification_table(predicted, chances, study, _prefix(prefix, metadata))
-
-
-def _numbers(predictions: PredictionsDirectoryFormat) -> pd.Series:
-    return pd.to_numeric(read_predictions(predictions), errors="coerce")
 
 
 def _study(column: pd.Series, models, table, groups, forest):

@@ -1,18 +1,21 @@
 """Predictions of several models put together, and their scores."""
 
-import numpy as np
 import pandas as pd
 import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
 from q2_aam.actions.views import classes_and_chances, classes_of, groups_of
 from q2_aam.core.data.target import PREDICTION
-from q2_aam.types.predictions import read_predictions, read_probabilities, write_predictions
-from q2_aam.types.scores import GROUP, N_SAMPLES
+from q2_aam.core.evaluation.result_table import FOREST
+from q2_aam.types.predictions import (
+    read_numbers,
+    read_predictions,
+    read_probabilities,
+    write_predictions,
+)
+from q2_aam.types.scores import score_table
 
 ALL = "all samples"
-FOREST = "forest_"
-"""How the columns begin that have scores of a random forest."""
 
 
 def merge_predictions(predictions: PredictionsDirectoryFormat) -> PredictionsDirectoryFormat:
@@ -52,16 +55,17 @@ def score_regression(
 ) -> pd.DataFrame:
     """Score predictions of a numeric column."""
     from q2_aam.core.data.metadata import check_numbers, with_values
+    from q2_aam.core.evaluation.differences import check_same_samples
     from q2_aam.core.evaluation.scores import regression_scores
 
-    predicted = pd.to_numeric(read_predictions(predictions), errors="coerce")
+    predicted = read_numbers(predictions)
     ids = list(predicted.index)
     true = check_numbers(with_values(ids, metadata.to_series(), missing_samples, numeric=True))
 
     by_maker = {"": predicted}
     if forest_predictions is not None:
-        forest = pd.to_numeric(read_predictions(forest_predictions), errors="coerce")
-        _check_same("forest", true.index, forest.index)
+        forest = read_numbers(forest_predictions)
+        check_same_samples("random forest", true.index, forest.index)
         by_maker[FOREST] = forest
 
     def scores_of(ids):
@@ -87,6 +91,7 @@ def score_classification(
     """Score predictions of a categorical column."""
     from q2_aam.core.data.metadata import with_values
     from q2_aam.core.evaluation.classes import check_classes
+    from q2_aam.core.evaluation.differences import check_same_samples
     from q2_aam.core.evaluation.scores import classification_scores
 
     predicted, chances = read_predictions(predictions), read_probabilities(probabilities)
@@ -102,7 +107,7 @@ def score_classification(
     forest = classes_and_chances("forest", forest_predictions, forest_probabilities)
     if forest is not None:
         for made in forest:
-            _check_same("forest", true.index, made.index)
+            check_same_samples("random forest", true.index, made.index)
         by_maker[FOREST] = forest
 
     def scores_of(ids):
@@ -117,16 +122,6 @@ def score_classification(
     return _table(true.index, _groups_of(true.index, groups), scores_of)
 
 
-def _check_same(name: str, sample_ids: pd.Index, found: pd.Index) -> None:
-    """Refuse a baseline that does not predict each sample."""
-    missing = sample_ids.difference(found)
-    if len(missing):
-        raise ValueError(
-            f"{len(missing)} of the {len(sample_ids)} predicted samples, such as '{missing[0]}', "
-            f"are not in the predictions of the {name}; let both predict the same table."
-        )
-
-
 def _groups_of(sample_ids: pd.Index, groups) -> dict[str, pd.Index]:
     if groups is None:
         return {}
@@ -137,16 +132,6 @@ def _groups_of(sample_ids: pd.Index, groups) -> dict[str, pd.Index]:
 
 
 def _table(everyone: pd.Index, groups: dict[str, pd.Index], scores_of) -> pd.DataFrame:
-    rows = []
-    for name, ids in [*groups.items(), (ALL, everyone)]:
-        scores = scores_of(ids)
-        row = {GROUP: name, N_SAMPLES: len(ids)}
-        row |= {score: found.value for score, found in scores.items()}
-        for score, found in scores.items():
-            row |= {f"{score}_low": found.low, f"{score}_high": found.high}
-        rows.append(row)
-    # Names of groups need not be ids that metadata can have.
+    rows = [(name, len(ids), scores_of(ids)) for name, ids in [*groups.items(), (ALL, everyone)]]
     width = len(str(len(groups)))
-    ids = [*(f"group{i + 1:0{width}d}" for i in range(len(groups))), "all"]
-    table = pd.DataFrame(rows, index=pd.Index(ids, name="id"))
-    return table.replace([np.inf, -np.inf], np.nan)
+    return score_table(rows, [*(f"group{i + 1:0{width}d}" for i in range(len(groups))), "all"])

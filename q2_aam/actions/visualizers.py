@@ -7,7 +7,7 @@ from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirect
 from q2_aam.actions.columns import beside_true
 from q2_aam.actions.views import classes_and_chances, classes_of, groups_of
 from q2_aam.types.models import AAMModelDirectoryFormat
-from q2_aam.types.predictions import read_predictions, read_probabilities
+from q2_aam.types.predictions import read_numbers, read_predictions, read_probabilities
 
 
 def summarize_training(output_dir: str, models: AAMModelDirectoryFormat) -> None:
@@ -37,13 +37,13 @@ def evaluate_regression(
         baselines.COVARIATES: covariate_predictions,
     }
     page = regression.page(
-        read_predictions(predictions),
+        read_numbers(predictions),
         metadata.to_series(),
         groups_of(groups),
         missing_samples,
         random_seed,
         intervals,
-        {name: read_predictions(said) for name, said in beside.items() if said is not None},
+        {name: read_numbers(said) for name, said in beside.items() if said is not None},
     )
     frame.write(page, output_dir)
 

@@ -74,25 +74,6 @@ class Comparison:
         return f"The model is {how} than the {self.name} on these samples: {said}"
 
 
-def same_samples(name: str, sample_ids: pd.Index, found: pd.Index) -> None:
-    """Refuse a baseline that does not predict each sample once.
-
-    Raises
-    ------
-    ValueError
-        Naming a sample.
-    """
-    missing = sample_ids.difference(found)
-    if len(missing) or not found.is_unique:
-        twice = found[found.duplicated()]
-        said = f"'{missing[0]}' has none" if len(missing) else f"'{twice[0]}' has more than one"
-        raise ValueError(
-            f"The predictions of the {name} are not of the same samples: of the "
-            f"{len(sample_ids)} samples that the model predicted, {said}. Let both predict the "
-            "same table."
-        )
-
-
 def sections(
     comparisons: list[Comparison], model: dict[str, Score], labels: dict[str, str]
 ) -> list[Section]:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from q2_aam.core.evaluation import classification_curves
 from q2_aam.core.evaluation.classes import check_classes
-from q2_aam.core.evaluation.differences import classification_differences
+from q2_aam.core.evaluation.differences import check_same_samples, classification_differences
 from q2_aam.core.evaluation.scores import ClassificationReport, classification_scores
 from q2_aam.pages import baselines as of_baselines
 from q2_aam.pages import charts as charts
@@ -96,7 +96,7 @@ def _compare(true: pd.Series, model, baselines, seed: int) -> list[of_baselines.
     """Score the baselines, and the model beside them."""
     compared = []
     for name, (predictions, probabilities) in baselines.items():
-        of_baselines.same_samples(name, true.index, predictions.index)
+        check_same_samples(name, true.index, predictions.index)
         chances = _aligned(probabilities, predictions).loc[true.index]
         other = predictions.loc[true.index], chances
         differences = classification_differences(list(true), model, other, seed)

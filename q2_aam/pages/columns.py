@@ -10,6 +10,7 @@ from q2_aam.core.evaluation.differences import (
     Difference,
     regression_differences,
 )
+from q2_aam.core.evaluation.result_table import ERROR, FOREST, PREDICTED, TRUE
 from q2_aam.core.evaluation.scores import Score, regression_scores
 from q2_aam.pages import baselines, charts, samples
 from q2_aam.pages.frame import Download, Figure, Page, Section, Table, count, interval, number
@@ -28,16 +29,16 @@ def page(tables: dict[str, pd.DataFrame], seed: int) -> Page:
     Parameters
     ----------
     tables : dict of str to DataFrame
-        By column. By sample id: 'true_value' and 'prediction', and 'forest_prediction' if there
-        is a random forest to compare with.
+        By column. By sample id: 'true_value', 'prediction' and 'error', and 'forest_prediction'
+        if there is a random forest to compare with.
     seed : int
     """
     scores, forests, differences = {}, {}, {}
     for name, table in tables.items():
-        true, predicted = table["true_value"], table["prediction"]
+        true, predicted = table[TRUE], table[PREDICTED]
         scores[name] = regression_scores(true, predicted, seed)
-        if "forest_prediction" in table:
-            other = table["forest_prediction"]
+        if f"{FOREST}{PREDICTED}" in table:
+            other = table[f"{FOREST}{PREDICTED}"]
             forests[name] = regression_scores(true, other, seed)
             differences[name] = regression_differences(true, predicted, other, seed)["mae"]
     few = [name for name, table in tables.items() if len(table) < samples.FEW_SAMPLES]
@@ -122,13 +123,13 @@ def _samples(tables, seed: int) -> Section:
         shown = table.iloc[samples.drawn(len(table), seed)]
         points = charts.records(
             sample=shown.index,
-            true=shown["true_value"],
-            predicted=shown["prediction"],
-            residual=shown["prediction"] - shown["true_value"],
+            true=shown[TRUE],
+            predicted=shown[PREDICTED],
+            residual=shown[ERROR],
             group=[""] * len(shown),
         )
-        low, high = np.percentile(table["prediction"] - table["true_value"], [2.5, 97.5])
-        values = table[["true_value", "prediction"]].to_numpy()
+        low, high = np.percentile(table[ERROR], [2.5, 97.5])
+        values = table[[TRUE, PREDICTED]].to_numpy()
         at = np.array([values.min(), values.max()])
         band = charts.records(at=at, low=at + low, high=at + high)
         said = (

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from q2_aam.core.data.metadata import check_numbers, with_values
-from q2_aam.core.evaluation.differences import regression_differences
+from q2_aam.core.evaluation.differences import check_same_samples, regression_differences
 from q2_aam.core.evaluation.scores import Score, regression_scores
 from q2_aam.pages import baselines as of_baselines
 from q2_aam.pages import charts as charts
@@ -38,7 +38,7 @@ def page(
 
     Parameters
     ----------
-    predictions : pandas.Series
+    predictions : pandas.Series of float
         By sample id.
     column : pandas.Series
         True values by sample id.
@@ -49,17 +49,17 @@ def page(
     seed : int
     intervals : pandas.DataFrame, optional
         Quantiles by sample id, a column a quantile.
-    baselines : dict of str to pandas.Series, optional
+    baselines : dict of str to pandas.Series of float, optional
         Predictions of the same samples to compare with, by what made them.
 
     Raises
     ------
     ValueError
-        If predictions or values are no finite numbers, samples lack values and may not, or
+        If values are no finite numbers, samples lack values and may not, or
         samples have no intervals or no prediction of a baseline.
     """
     true = check_numbers(samples.true_values(predictions, column, missing, numeric=True))
-    predicted = _numeric(predictions).loc[true.index]
+    predicted = predictions.loc[true.index]
     table = pd.DataFrame({"true": true, "predicted": predicted})
     table["residual"] = table["predicted"] - table["true"]
     table["absolute"] = table["residual"].abs()
@@ -101,25 +101,12 @@ def _compare(table: pd.DataFrame, baselines: dict[str, pd.Series], seed: int):
     """Score the baselines, and the model beside them; each becomes a column of the table."""
     compared = []
     for name, predictions in baselines.items():
-        of_baselines.same_samples(name, table.index, predictions.index)
-        other = table[name] = _numeric(predictions).loc[table.index]
+        check_same_samples(name, table.index, predictions.index)
+        other = table[name] = predictions.loc[table.index]
         differences = regression_differences(table["true"], table["predicted"], other, seed)
         scores = regression_scores(table["true"], other, seed)
         compared.append(of_baselines.Comparison(name, scores, differences))
     return compared
-
-
-def _numeric(predictions: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(predictions, errors="coerce").astype(float)
-    wrong = ~np.isfinite(numbers)
-    if wrong.any():
-        name = numbers.index[wrong][0]
-        raise ValueError(
-            f"{int(wrong.sum())} of {len(numbers)} predictions are not finite numbers, such as "
-            f"'{predictions[name]}' of sample '{name}'; predict with a regressor, and evaluate "
-            "the predictions of a classifier with evaluate-classification."
-        )
-    return numbers
 
 
 def _notes(table: pd.DataFrame, scores: dict[str, Score], column: str) -> list[str]:

@@ -9,15 +9,12 @@ from q2_aam.actions import columns, visualizers
 from q2_aam.actions.pipelines import studies
 from q2_aam.actions.releases import COLLECTION
 from q2_aam.registration.pipelines import INPUT_HELP, NUMBER, SPLIT, SPLIT_HELP, STEPS
-from q2_aam.registration.shared import FOREST_HELP, SEED, SEED_HELP
+from q2_aam.registration.shared import FOREST_HELP, FOREST_SCORES_HELP, SEED, SEED_HELP
 from q2_aam.types.models import AAMModel, SequenceEncoder, SequenceRegressor
 from q2_aam.types.results import AAMResults
 from q2_aam.types.scores import AAMScores
 
-SCORES_HELP = (
-    "A row for each column: each score with its 95% interval. Columns that begin with 'forest_' "
-    "are the scores of the random forest, if there is one. Can be used as metadata."
-)
+SCORES_HELP = f"A row for each column: each score with its 95% interval. {FOREST_SCORES_HELP}"
 RESULTS_HELP = (
     "For each column the true values, the predictions and their errors (prediction minus true "
     "value), by held-out sample. Can be used as metadata. Its names begin with the name of the "

@@ -27,6 +27,7 @@ from q2_aam.registration.shared import (
     ANY_COLUMN,
     ANY_MODEL,
     CATEGORICAL_HELP,
+    FOREST_SCORES_HELP,
     GROUPS_HELP,
     SEQUENCES_HELP,
     STUDY,
@@ -85,7 +86,7 @@ FOLDS_HELP = {
     "leave the fold out and do not predict its samples (ignore).",
 }
 FOREST = {"forest": Str % Choices("auto", "yes", "no")}
-FOREST_HELP = (
+WITH_FOREST_HELP = (
     "Whether to train the random forest of q2-sample-classifier, at its defaults, on the same "
     "training samples, and to show its scores on the same held-out samples beside those of the "
     "model: always (yes), never (no), or if it is estimated to take less than a tenth of the run "
@@ -132,7 +133,7 @@ class _Target:
             "parameter_descriptions": {
                 **described,
                 "missing_samples": MISSING_SAMPLES_HELP,
-                "forest": FOREST_HELP,
+                "forest": WITH_FOREST_HELP,
                 **pipeline_help(self.configs),
             },
         }
@@ -226,9 +227,8 @@ def _register_cross_validation(plugin, target):
         **target.predictions,
         "fold_scores": (
             AAMScores,
-            "Scores of each fold and of all samples together, with 95% intervals. Columns "
-            "that begin with 'forest_' are the scores of the random forest, if there is one. Can "
-            "be used as metadata.",
+            "Scores of each fold and of all samples together, with 95% intervals. "
+            f"{FOREST_SCORES_HELP}",
         ),
         **_pictures("How the models of the folds were trained."),
         "results": (SampleData[AAMResults], RESULTS_HELP),

@@ -12,6 +12,7 @@ from q2_aam.registration.shared import (
     ANY_COLUMN,
     FOREST_CHANCES_HELP,
     FOREST_HELP,
+    FOREST_SCORES_HELP,
     MISSING_PREDICTED_HELP,
     SEED,
     SEED_HELP,
@@ -62,8 +63,7 @@ def _register_scoring(plugin):
             },
             output_descriptions={
                 "scores": "A row for each group and one for all samples: each score with its 95% "
-                "interval. Columns that begin with 'forest_' are the scores of the random forest, "
-                "if its predictions are given. Can be used as metadata."
+                f"interval. {FOREST_SCORES_HELP}"
             },
             name=f"Score predictions of {target.what}",
             description=(

@@ -69,6 +69,10 @@ FOREST_HELP = (
     "Predictions of the same samples by a random forest, such as that of q2-sample-classifier, "
     "trained on the same training samples. Its scores are then shown beside those of the model."
 )
+FOREST_SCORES_HELP = (
+    "Columns that begin with 'forest_' are the scores of the random forest, if there is one. Can "
+    "be used as metadata."
+)
 FOREST_CHANCES_HELP = "The probabilities that belong to the predictions of the random forest."
 CATEGORICAL_HELP = (
     "To make a column of numbers, such as 0 and 1, categorical, add a line to the metadata file "

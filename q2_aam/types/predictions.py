@@ -8,6 +8,7 @@ programs use those views all the same, so classes that they would change are ref
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirectoryFormat
 
@@ -29,6 +30,27 @@ SHOWN = 3
 def read_predictions(directory: PredictionsDirectoryFormat) -> pd.Series:
     """Return predictions as text by sample id, whatever ids and predictions look like."""
     return _read_text(str(directory.path / "predictions.tsv")).iloc[:, 0]
+
+
+def read_numbers(directory: PredictionsDirectoryFormat) -> pd.Series:
+    """Return predictions of a numeric column by sample id.
+
+    Raises
+    ------
+    ValueError
+        If predictions are no finite numbers.
+    """
+    predictions = read_predictions(directory)
+    numbers = pd.to_numeric(predictions, errors="coerce").astype(float)
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if len(wrong):
+        raise ValueError(
+            f"{len(wrong)} of {len(numbers)} predictions are not finite numbers, such as "
+            f"'{predictions.iloc[wrong[0]]}' of sample '{numbers.index[wrong[0]]}'; predict with "
+            "a regressor. Predictions of a classifier have actions of their own, such as "
+            "evaluate-classification."
+        )
+    return numbers
 
 
 def read_probabilities(directory: ProbabilitiesDirectoryFormat) -> pd.DataFrame:

@@ -3,6 +3,9 @@
 A table: one row for all samples and one for each group of them.
 """
 
+from collections.abc import Iterable, Mapping
+
+import numpy as np
 import pandas as pd
 import qiime2
 from qiime2.plugin import SemanticType, TextFileFormat, ValidationError
@@ -51,6 +54,33 @@ def _read_scores(scores: AAMScoresFormat) -> pd.DataFrame:
     if "id" not in table:
         raise ValueError("there is no column 'id'")
     return table.set_index("id")
+
+
+def score_table(rows: Iterable[tuple[str, int, Mapping]], ids: list[str]) -> pd.DataFrame:
+    """Put scores into the table that `write_scores` takes.
+
+    Parameters
+    ----------
+    rows : iterable of (str, int, dict of str to Score)
+        Of each group its name, its number of samples, and its scores.
+    ids : list of str
+        Ids of the rows, which metadata can have; names of groups need not be such ids.
+
+    Returns
+    -------
+    pandas.DataFrame
+        First all scores, then of each the ends of its interval ('_low', '_high'). What is not
+        finite is missing.
+    """
+    cells = []
+    for name, n_samples, scores in rows:
+        row = {GROUP: name, N_SAMPLES: n_samples}
+        row |= {score: found.value for score, found in scores.items()}
+        for score, found in scores.items():
+            row |= {f"{score}_low": found.low, f"{score}_high": found.high}
+        cells.append(row)
+    table = pd.DataFrame(cells, index=pd.Index(ids, name="id"))
+    return table.replace([np.inf, -np.inf], np.nan)
 
 
 def write_scores(table: pd.DataFrame) -> AAMScoresFormat:

@@ -16,6 +16,7 @@ from run_inputs import QUICK
 from q2_aam.core.artifact import storage
 from q2_aam.core.data.missing_words import are_of_insdc
 from q2_aam.types.models import AAMModelDirectoryFormat
+from q2_aam.types.predictions import write_predictions
 
 load = qiime2.Artifact.import_data
 
@@ -198,6 +199,35 @@ def test_groups_may_be_numbers(study, simulated):
     )
     with pytest.raises(ValueError, match=r"None of the sample .* 'sample\d+', .* 'other.sample"):
         aam.methods.score_regression(ages, age, groups=other)
+
+
+NUMBERS = (
+    *SCORING,
+    aam.methods.tabulate_regression,
+    aam.methods.score_columns,
+    aam.visualizers.evaluate_columns,
+)
+
+
+@pytest.mark.parametrize("wrong", ["", "high", "inf"])
+@pytest.mark.parametrize("of_forest", [False, True])
+@pytest.mark.parametrize("action", NUMBERS, ids=lambda action: action.id)
+def test_predictions_that_are_no_numbers_are_named(action, of_forest, wrong, simulated):
+    said = simulated.metadata["age"].rename("prediction").map(str)
+    wanting = said.where(said.index != "sample07", wrong)
+    both = {"predictions": said, "forest_predictions": wanting}
+    if not of_forest:
+        both = {"predictions": wanting, "forest_predictions": said}
+    kind, metadata = "SampleData[RegressorPredictions]", qiime2.Metadata(simulated.metadata)
+    given = {name: load(kind, write_predictions(made)) for name, made in both.items()}
+    if "columns" in action.id:
+        given = {name: [made] for name, made in given.items()}
+        given |= {"metadata": metadata, "columns": ["age"]}
+    else:
+        given |= {"metadata": metadata.get_column("age")}
+    expected = f"1 of 48 predictions are not .* numbers, such as '{wrong}' of sample 'sample07'"
+    with pytest.raises(ValueError, match=expected):
+        action(**given)
 
 
 # ---- the command line --------------------------------------------------------------------------

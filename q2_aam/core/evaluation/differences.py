@@ -24,6 +24,34 @@ LOWER_IS_BETTER = frozenset(("mae", "rmse", "log_loss", "ece"))
 BETTER, WORSE, ALIKE = "better", "worse", "alike"
 
 
+def check_same_samples(name: str, sample_ids: pd.Index, found: pd.Index) -> None:
+    """Refuse a baseline that does not predict each sample once.
+
+    Parameters
+    ----------
+    name : str
+        What predicted, for the message, such as 'random forest'.
+    sample_ids : pandas.Index
+        Samples that the model predicted.
+    found : pandas.Index
+        Samples that the baseline predicted; there may be more.
+
+    Raises
+    ------
+    ValueError
+        Naming a sample.
+    """
+    missing = sample_ids.difference(found)
+    if len(missing) or not found.is_unique:
+        twice = found[found.duplicated()]
+        said = f"'{missing[0]}' has none" if len(missing) else f"'{twice[0]}' has more than one"
+        raise ValueError(
+            f"The predictions of the {name} are not of the same samples: of the "
+            f"{len(sample_ids)} samples that the model predicted, {said}. Let both predict the "
+            "same table."
+        )
+
+
 @dataclass(frozen=True)
 class Difference:
     """The score of a model minus that of a baseline, on the same samples.

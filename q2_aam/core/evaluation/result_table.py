@@ -24,7 +24,8 @@ from q2_aam.core.data.splits.roles import (
 )
 
 TRUE, PREDICTED, ERROR, CORRECT = "true_value", "prediction", "error", "correct"
-FOREST = "forest_prediction"
+FOREST = "forest_"
+"""How names begin of what a random forest predicts, and of its scores."""
 PROBABILITY, GROUP, TEST = "probability", "group", "test"
 NOT_USED = "not used"
 
@@ -195,7 +196,7 @@ def _named(columns: dict, study: Study, predicted: pd.Index, prefix: str) -> pd.
     """Add the groups and the roles, and give the columns their names."""
     ids = columns[TRUE].index
     if study.forest is not None:
-        columns[FOREST] = study.forest.reindex(ids)
+        columns[f"{FOREST}{PREDICTED}"] = study.forest.reindex(ids)
     if study.groups is not None:
         taken = {*columns, ROLE, REASON}
         name = str(study.groups.name)
