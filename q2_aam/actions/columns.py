@@ -4,9 +4,12 @@ import pandas as pd
 import qiime2
 from q2_sample_classifier import PredictionsDirectoryFormat
 
-from q2_aam.core.evaluation.result_table import ERROR, FOREST, PREDICTED, TRUE
+from q2_aam.core.evaluation.result_table import COVARIATES, ERROR, FOREST, PREDICTED, TRUE
 from q2_aam.types.predictions import read_numbers
 from q2_aam.types.scores import score_table
+
+MADE_BY = {FOREST: "random forest", COVARIATES: "covariates alone"}
+"""What else predicts the columns, by how the names of its results begin."""
 
 
 def score_columns(
@@ -15,14 +18,16 @@ def score_columns(
     columns: list,
     forest_predictions: PredictionsDirectoryFormat = None,
     random_seed: int = 0,
+    covariate_predictions: PredictionsDirectoryFormat = None,
 ) -> (pd.DataFrame, pd.DataFrame):
     """Score predictions of several numeric columns, and put them beside the true values."""
     from q2_aam.core.evaluation.scores import regression_scores
 
     rows, tables = [], []
-    for name, table in beside_true(predictions, metadata, columns, forest_predictions).items():
+    beside = {FOREST: forest_predictions, COVARIATES: covariate_predictions}
+    for name, table in beside_true(predictions, metadata, columns, beside).items():
         scores = {}
-        for prefix in ("", FOREST):
+        for prefix in ("", *MADE_BY):
             if f"{prefix}{PREDICTED}" in table:
                 predicted = table[f"{prefix}{PREDICTED}"]
                 found = regression_scores(table[TRUE], predicted, random_seed)
@@ -34,12 +39,14 @@ def score_columns(
     return score_table(rows, ids), pd.concat(tables, axis=1).rename_axis("sample-id")
 
 
-def clashes(columns) -> dict[str, str]:
-    """Say which columns have results of the name that those of a forest of another column have.
+def clashes(columns, prefixes) -> dict[str, str]:
+    """Say which columns have results of the name that those of a baseline of another column have.
 
     Parameters
     ----------
     columns : list of str
+    prefixes : iterable of str
+        How the names begin of what baselines predict; keys of `MADE_BY`.
 
     Returns
     -------
@@ -47,34 +54,36 @@ def clashes(columns) -> dict[str, str]:
         By the name of such a column, what is wrong with it.
     """
     own = {f"{name}_{PREDICTED}": name for name in columns}
-    others = {f"{name}_{FOREST}{PREDICTED}": name for name in columns}
-    said = (
-        "its predictions are named '{}', as are those of the random forest for column '{}'; "
-        "rename it, or leave the forest out"
-    )
+    others = {
+        (f"{name}_{prefix}{PREDICTED}"): (name, prefix) for prefix in prefixes for name in columns
+    }
+    said = "its predictions are named '{}', as are those of the {} for column '{}'; rename it"
     return {
-        name: said.format(result, others[result])
-        for result, name in own.items()
-        if result in others
+        own[result]: said.format(result, MADE_BY[prefix], other)
+        for result, (other, prefix) in others.items()
+        if result in own
     }
 
 
-def beside_true(predictions, metadata: qiime2.Metadata, columns, forest=None) -> dict:
+def beside_true(predictions, metadata: qiime2.Metadata, columns, beside: dict) -> dict:
     """Return the true and the predicted values of each column.
 
     Parameters
     ----------
-    predictions, forest : list of PredictionsDirectoryFormat
-        In the order of the columns; there need be no forest.
+    predictions : list of PredictionsDirectoryFormat
+        In the order of the columns.
     metadata : qiime2.Metadata
     columns : list of str
         Numeric columns.
+    beside : dict of str to list of PredictionsDirectoryFormat
+        Those of baselines, by the keys of `MADE_BY`; None for one that there is not.
 
     Returns
     -------
     dict of str to DataFrame
         By the name of the column. By sample id, for those that have a true value: 'true_value',
-        'prediction', 'error' (prediction minus true value), 'forest_prediction' if there is one.
+        'prediction', 'error' (prediction minus true value), and of the baselines that there are
+        'forest_prediction' and 'covariates_prediction'.
 
     Raises
     ------
@@ -82,9 +91,10 @@ def beside_true(predictions, metadata: qiime2.Metadata, columns, forest=None) ->
         If there are not as many predictions as columns, a column is unknown or not numeric, no
         predicted sample has a value, or two results would have the same name.
     """
-    for name, problem in clashes(columns if forest is not None else []).items():
+    beside = {prefix: made for prefix, made in beside.items() if made is not None}
+    for name, problem in clashes(columns, beside).items():
         raise ValueError(f"Column '{name}': {problem}.")
-    made = {"": predictions} if forest is None else {"": predictions, FOREST: forest}
+    made = {"": predictions, **beside}
     for prefix, each in made.items():
         if len(each) != len(columns):
             raise ValueError(
@@ -116,7 +126,8 @@ def _beside(name: str, metadata: qiime2.Metadata, made: dict) -> pd.DataFrame:
         )
     true = check_numbers(known[ids])
     table = {TRUE: true, PREDICTED: found[""][ids], ERROR: found[""][ids] - true}
-    if FOREST in found:
-        check_same_samples(f"random forest for column '{name}'", ids, found[FOREST].index)
-        table[f"{FOREST}{PREDICTED}"] = found[FOREST][ids]
+    for prefix, other in found.items():
+        if prefix:
+            check_same_samples(f"{MADE_BY[prefix]} for column '{name}'", ids, other.index)
+            table[f"{prefix}{PREDICTED}"] = other[ids]
     return pd.DataFrame(table)

@@ -6,6 +6,7 @@ from q2_sample_classifier import PredictionsDirectoryFormat, ProbabilitiesDirect
 
 from q2_aam.actions.columns import beside_true
 from q2_aam.actions.views import classes_and_chances, classes_of, groups_of
+from q2_aam.core.evaluation.result_table import COVARIATES, FOREST
 from q2_aam.types.models import AAMModelDirectoryFormat
 from q2_aam.types.predictions import read_numbers, read_predictions, read_probabilities
 
@@ -55,12 +56,14 @@ def evaluate_columns(
     columns: list,
     forest_predictions: PredictionsDirectoryFormat = None,
     random_seed: int = 0,
+    covariate_predictions: PredictionsDirectoryFormat = None,
 ) -> None:
     """Compare predicted with true values of several numeric columns."""
     from q2_aam.pages import columns as of_columns
     from q2_aam.pages import frame
 
-    tables = beside_true(predictions, metadata, columns, forest_predictions)
+    beside = {FOREST: forest_predictions, COVARIATES: covariate_predictions}
+    tables = beside_true(predictions, metadata, columns, beside)
     frame.write(of_columns.page(tables, random_seed), output_dir)
 
 

@@ -1,5 +1,7 @@
 """The page of evaluate-columns: several numeric columns, each predicted by a model of its own."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -10,7 +12,7 @@ from q2_aam.core.evaluation.differences import (
     Difference,
     regression_differences,
 )
-from q2_aam.core.evaluation.result_table import ERROR, FOREST, PREDICTED, TRUE
+from q2_aam.core.evaluation.result_table import COVARIATES, ERROR, FOREST, PREDICTED, TRUE
 from q2_aam.core.evaluation.scores import Score, regression_scores
 from q2_aam.pages import baselines, charts, samples
 from q2_aam.pages.frame import Download, Figure, Page, Section, Table, count, interval, number
@@ -19,7 +21,8 @@ SCATTERED = 20
 """Columns that have a chart of their samples."""
 
 HEAD = ["Column", "Samples", "R²", "95% interval", "MAE", "95% interval", "MAE of the median"]
-FOREST_HEAD = ["Forest, R²", "Forest, MAE", "Difference in MAE", "95% interval", "The model is"]
+PREFIXES = {baselines.FOREST: FOREST, baselines.COVARIATES: COVARIATES}
+"""How the names begin of the columns that have the predictions of a baseline."""
 SAID = {BETTER: "better", WORSE: "worse", ALIKE: "no better"}
 
 
@@ -29,18 +32,15 @@ def page(tables: dict[str, pd.DataFrame], seed: int) -> Page:
     Parameters
     ----------
     tables : dict of str to DataFrame
-        By column. By sample id: 'true_value', 'prediction' and 'error', and 'forest_prediction'
-        if there is a random forest to compare with.
+        By column. By sample id: 'true_value', 'prediction' and 'error', and of baselines to
+        compare with 'forest_prediction' and 'covariates_prediction'.
     seed : int
     """
-    scores, forests, differences = {}, {}, {}
-    for name, table in tables.items():
-        true, predicted = table[TRUE], table[PREDICTED]
-        scores[name] = regression_scores(true, predicted, seed)
-        if f"{FOREST}{PREDICTED}" in table:
-            other = table[f"{FOREST}{PREDICTED}"]
-            forests[name] = regression_scores(true, other, seed)
-            differences[name] = regression_differences(true, predicted, other, seed)["mae"]
+    scores = {
+        name: regression_scores(table[TRUE], table[PREDICTED], seed)
+        for name, table in tables.items()
+    }
+    compared = [each for made in PREFIXES if (each := _compare(made, tables, seed)).scores]
     few = [name for name, table in tables.items() if len(table) < samples.FEW_SAMPLES]
     notes = []
     if few:
@@ -49,16 +49,34 @@ def page(tables: dict[str, pd.DataFrame], seed: int) -> Page:
             f"({', '.join(few[:5])}{', …' * (len(few) > 5)}): their scores and intervals say "
             "little."
         )
-    lead = [_lead(scores)]
-    if forests:
-        lead.append(_forest_lead(differences))
+    beside = [_beside(each, scores) for each in compared]
     return Page(
         f"Predictions of {count(len(tables), 'column')}",
-        lead,
-        [_scores(tables, scores, forests, differences), _samples(tables, seed)],
+        [_lead(scores), *map(_baseline_lead, compared)],
+        [_scores(tables, scores), *beside, _samples(tables, seed)],
         notes,
-        {"scores.tsv": Download(_frame(tables, scores, forests), "the scores of each column")},
+        {"scores.tsv": Download(_frame(tables, scores, compared), "the scores of each column")},
     )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """A baseline by its name: for each column its scores, and the difference in MAE."""
+
+    name: str
+    scores: dict[str, dict[str, Score]]
+    differences: dict[str, Difference]
+
+
+def _compare(name: str, tables, seed: int) -> _Comparison:
+    made, found = f"{PREFIXES[name]}{PREDICTED}", _Comparison(name, {}, {})
+    for column, table in tables.items():
+        if made in table:
+            true, predicted, other = table[TRUE], table[PREDICTED], table[made]
+            found.scores[column] = regression_scores(true, other, seed)
+            difference = regression_differences(true, predicted, other, seed)["mae"]
+            found.differences[column] = difference
+    return found
 
 
 def _lead(scores: dict[str, dict[str, Score]]) -> str:
@@ -72,34 +90,51 @@ def _lead(scores: dict[str, dict[str, Score]]) -> str:
     )
 
 
-def _forest_lead(differences: dict[str, Difference]) -> str:
-    verdicts = [found.verdict("mae") for found in differences.values()]
+def _baseline_lead(compared: _Comparison) -> str:
+    verdicts = [found.verdict("mae") for found in compared.differences.values()]
     return (
-        f"The model is better than the {baselines.FOREST} in {verdicts.count(BETTER)} of "
+        f"The model is better than the {compared.name} in {verdicts.count(BETTER)} of "
         f"{count(len(verdicts), 'column')}, worse in {verdicts.count(WORSE)}, and no better, as "
         f"far as these samples show, in {verdicts.count(ALIKE)} (by the mean absolute error)."
     )
 
 
-def _scores(tables, scores, forests, differences) -> Section:
+def _scores(tables, scores) -> Section:
     rows = []
     for name, found in scores.items():
         r2, mae = found["r2"], found["mae"]
         row = [name, f"{len(tables[name]):,}", number(r2.value), interval(r2.low, r2.high),
                number(mae.value), interval(mae.low, mae.high), number(mae.baseline)]  # fmt: skip
-        if name in forests:
-            other, difference = forests[name], differences[name]
-            row += [number(other["r2"].value), number(other["mae"].value),
-                    number(difference.value), interval(difference.low, difference.high),
-                    SAID[difference.verdict("mae")]]  # fmt: skip
         rows.append(row)
     text = (
         "MAE is the mean absolute error, in the units of each column. R² can be compared between "
         f"columns; errors cannot. {samples.INTERVALS}"
     )
-    more = [baselines.MORE[baselines.FOREST]] * bool(forests)
-    table = Table("Scores of each column", HEAD + FOREST_HEAD * bool(forests), rows)
-    return Section("Scores", [text, *more], [_figure(tables, scores)], [table])
+    table = Table("Scores of each column", HEAD, rows)
+    return Section("Scores", [text], [_figure(tables, scores)], [table])
+
+
+def _beside(compared: _Comparison, scores) -> Section:
+    name, rows = compared.name, []
+    for column, other in compared.scores.items():
+        own, difference = scores[column], compared.differences[column]
+        rows.append(
+            [
+                column,
+                number(own["r2"].value),
+                number(other["r2"].value),
+                number(own["mae"].value),
+                number(other["mae"].value),
+                number(difference.value),
+                interval(difference.low, difference.high),
+                SAID[difference.verdict("mae")],
+            ]
+        )
+    head = ["Column", "R²", f"R², {name}", "MAE", f"MAE, {name}", "Difference in MAE",
+            "95% interval", "The model is"]  # fmt: skip
+    text = [baselines.TEXT.format(name=name), baselines.MORE[name]]
+    table = Table(f"Each column by the model and by the {name}", head, rows)
+    return Section(f"Beside the {name}", text, tables=[table])
 
 
 def _figure(tables, scores) -> Figure:
@@ -143,10 +178,10 @@ def _samples(tables, seed: int) -> Section:
     return Section("Samples", text, figures)
 
 
-def _frame(tables, scores, forests) -> pd.DataFrame:
+def _frame(tables, scores, compared) -> pd.DataFrame:
     rows = [
         (name, len(tables[name]), made, key, s.value, s.low, s.high, s.baseline)
-        for made, of_all in (("model", scores), (baselines.FOREST, forests))
+        for made, of_all in (("model", scores), *((each.name, each.scores) for each in compared))
         for name, found in of_all.items()
         for key, s in found.items()
     ]

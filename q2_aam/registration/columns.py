@@ -14,7 +14,10 @@ from q2_aam.types.models import AAMModel, SequenceEncoder, SequenceRegressor
 from q2_aam.types.results import AAMResults
 from q2_aam.types.scores import AAMScores
 
-SCORES_HELP = f"A row for each column: each score with its 95% interval. {FOREST_SCORES_HELP}"
+SCORES_HELP = (
+    f"A row for each column: each score with its 95% interval. {FOREST_SCORES_HELP} Those that "
+    "begin with 'covariates_' are the scores of the covariates alone."
+)
 RESULTS_HELP = (
     "For each column the true values, the predictions and their errors (prediction minus true "
     "value), by held-out sample. Can be used as metadata. Its names begin with the name of the "
@@ -24,12 +27,15 @@ SHOWN = {
     "inputs": {
         "predictions": List[SampleData[RegressorPredictions]],
         "forest_predictions": List[SampleData[RegressorPredictions]],
+        "covariate_predictions": List[SampleData[RegressorPredictions]],
     },
     "parameters": {"metadata": Metadata, "columns": List[Str], "random_seed": SEED},
     "input_descriptions": {
         "predictions": "Predictions of samples that were not used in training: those of each "
         "column, in the order of the columns.",
         "forest_predictions": f"{FOREST_HELP} Those of each column, in the order of the columns.",
+        "covariate_predictions": "Predictions of the same samples from covariates alone, made by "
+        "prediction with only_covariates: those of each column, in the order of the columns.",
     },
     "parameter_descriptions": {
         "metadata": "The metadata with the true values.",

@@ -187,12 +187,38 @@ def test_results_of_one_name_are_refused_at_the_start(forest, table, frame):
         return
     said = (
         "1 of the 3 columns .* 'pH_forest': its predictions are named 'pH_forest_prediction', as "
-        "are those of the random forest for column 'pH'; rename it, or leave the forest out .--p"
+        "are those of the random forest for column 'pH'; rename it"
     )
     ctx = Recorder()
     with pytest.raises(ValueError, match=said):
         studies.regress_columns(ctx, table, metadata, names, **{**SHALLOW, "forest": forest})
     assert not ctx.calls
+
+
+def test_covariates_alone_are_shown_beside_each_column(table, metadata):
+    beside = {"covariates": metadata, "covariate_columns": ["site"]}
+    ctx, _ = call(table, metadata, **beside)
+    alone = [each for each in ctx.named("predict_regression") if each.get("only_covariates")]
+    assert [each["regressor"].inputs["metadata"].name for each in alone] == BOTH
+    for action in ("score_columns", "evaluate_columns"):
+        (shown,) = ctx.named(action)
+        assert [each.inputs for each in shown["covariate_predictions"]] == alone
+    ctx, _ = call(table, metadata, stored_samples=0, **beside)
+    assert "covariate_predictions" not in ctx.named("score_columns")[0]
+
+
+def test_results_of_covariates_alone(table, metadata, frame, tmp_path):
+    made = aam.pipelines.regress_columns(
+        table, metadata, BOTH, split=metadata.get_column("split"), covariates=metadata,
+        covariate_columns=["site"], **QUICK,
+    )  # fmt: skip
+    results, scores = made.results.view(pd.DataFrame), made.scores.view(pd.DataFrame)
+    for name, found in zip(BOTH, scores["covariates_mae"], strict=True):
+        said = results[f"{name}_covariates_prediction"].dropna()
+        assert said.round(6).nunique() <= frame["site"].nunique()
+        assert found == pytest.approx(mean_absolute_error(frame.loc[said.index, name], said))
+    made.evaluation.export_data(str(tmp_path))
+    assert "Beside the covariates alone" in (tmp_path / "index.html").read_text(encoding="ascii")
 
 
 def test_scores_refuse_results_of_one_name(frame):
@@ -314,9 +340,9 @@ def test_page_counts_the_columns_that_a_forest_predicts_as_well():
     made = tables(forest=6.0) | {"worse": tables(1000, error=6.0, forest=1.0)["column0"]}
     page = page_of_columns.page(made, 0)
     assert "better than the random forest in 2 of 3 columns, worse in 1, and no" in page.lead[1]
-    (scores,) = page.sections[0].tables
+    (scores,) = page.sections[1].tables
     assert (
-        "fewer reads than rarefy_depth, which the model left out" in page.sections[0].paragraphs[1]
+        "fewer reads than rarefy_depth, which the model left out" in page.sections[1].paragraphs[1]
     )
     assert [row[-1] for row in scores.rows] == ["better", "better", "worse"]
     assert len(scores.columns) == len(scores.rows[0])

@@ -10,6 +10,7 @@ import qiime2
 
 from q2_aam.actions.columns import clashes
 from q2_aam.actions.pipelines import splits
+from q2_aam.actions.pipelines.covariates_alone import predict_from_covariates
 from q2_aam.actions.pipelines.division import (
     divide,
     look_at_reads,
@@ -22,6 +23,7 @@ from q2_aam.actions.pipelines.forest import Forest
 from q2_aam.actions.pipelines.jobs import Job, Made
 from q2_aam.core.data.metadata import check_numbers, with_values
 from q2_aam.core.evaluation.classes import listed
+from q2_aam.core.evaluation.result_table import COVARIATES, FOREST
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +112,9 @@ def _cannot_be_targets(job: Job, names: Sequence[str]) -> dict[str, str]:
     """Say which columns cannot be predicted whatever their values are, and why."""
     metadata, problems = job.given.metadata, {}
     # Whether 'auto' trains a forest is decided only once the samples are divided.
-    clashing = {} if job.given.forest == "no" else clashes(names)
+    beside = [FOREST] * (job.given.forest != "no")
+    beside += [COVARIATES] * (job.given.covariates is not None)
+    clashing = clashes(names, beside)
     for name in names:
         if name not in metadata.columns:
             problems[name] = "the metadata has no such column"
@@ -121,7 +125,7 @@ def _cannot_be_targets(job: Job, names: Sequence[str]) -> dict[str, str]:
         elif name in (job.given.covariate_columns or ()):
             problems[name] = "it is a covariate too; leave it out of covariate_columns"
         elif name in clashing:
-            problems[name] = f"{clashing[name]} (--p-forest no)"
+            problems[name] = clashing[name]
     return problems
 
 
@@ -172,18 +176,19 @@ def train_and_test(columns: list[Column], encoder: Any, forest: Forest) -> tuple
     made : list of Made
         For each column.
     dict
-        What the evaluation is given of the forests, by name; empty if a column has none.
+        What the evaluation is given of the forests and of the covariates alone, by name; those
+        that each column has.
     """
-    made, forests = [], []
+    made, baselines = [], []
     for column in columns:
         look_at_values(column.job, column.values)
         if encoder is not None:
             column.job.start_from(encoder)
         made.append(column.job.train_and_test(column.parts, splits.TEST))
-        forests.append(forest.of(column.job).predict(made[-1:]))
-    if not all(forests):
-        return made, {}
-    return made, {name: [each[name] for each in forests] for name in forests[0]}
+        of_forest = forest.of(column.job).predict(made[-1:])
+        baselines.append(of_forest | predict_from_covariates(column.job, made[-1:]))
+    everywhere = [name for name in baselines[0] if all(name in each for each in baselines)]
+    return made, {name: [each[name] for each in baselines] for name in everywhere}
 
 
 def by_column(names: Iterable[str], results: Iterable[Any]) -> dict[str, Any]:

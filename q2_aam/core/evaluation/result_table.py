@@ -24,8 +24,8 @@ from q2_aam.core.data.splits.roles import (
 )
 
 TRUE, PREDICTED, ERROR, CORRECT = "true_value", "prediction", "error", "correct"
-FOREST = "forest_"
-"""How names begin of what a random forest predicts, and of its scores."""
+FOREST, COVARIATES = "forest_", "covariates_"
+"""How names begin of what a random forest, or covariates alone, predict, and of their scores."""
 PROBABILITY, GROUP, TEST = "probability", "group", "test"
 NOT_USED = "not used"
 
