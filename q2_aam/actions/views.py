@@ -5,6 +5,7 @@ import os
 import pandas as pd
 import qiime2
 
+from q2_aam.core.data.metadata import listed
 from q2_aam.core.data.splits.grouped_split import name_of
 from q2_aam.types.models import AAMModelDirectoryFormat
 from q2_aam.types.predictions import read_predictions, read_probabilities
@@ -42,18 +43,14 @@ def covariates_of(
     if not columns:
         raise ValueError(
             "Which columns of the metadata are covariates must be named (--p-covariate-columns): "
-            f"the metadata has {_listed(known)}."
+            f"the metadata has {listed(known)}."
         )
     absent = [name for name in columns if name not in known]
     if absent:
         raise ValueError(
-            f"The metadata of the covariates has no column '{absent[0]}'; it has {_listed(known)}."
+            f"The metadata of the covariates has no column '{absent[0]}'; it has {listed(known)}."
         )
     return metadata.to_dataframe()[list(dict.fromkeys(columns))]
-
-
-def _listed(names: list[str], most: int = 10) -> str:
-    return ", ".join(f"'{name}'" for name in names[:most]) + (", …" if len(names) > most else "")
 
 
 def all_columns_of(metadata: qiime2.Metadata | None) -> pd.DataFrame | None:

@@ -40,8 +40,8 @@ STUDY_HELP = {
     "missing value counts as unknown.",
     "covariate_columns": "Names of the covariates: columns of numbers or of categories. The model "
     "predicts from them as well as from the ASVs, so do not take them for the microbiome. The "
-    "evaluation of regress-samples, classify-samples and cross-validation compares the model with "
-    "the covariates alone. summarize-training gives their score on the validation samples.",
+    "evaluation of a pipeline compares the model with the covariates alone. summarize-training "
+    "gives their score on the validation samples.",
     "weights": "Column of numbers above 0: how much each sample counts in training.",
     "balance": "Column of groups that count alike in training, whatever their numbers of samples, "
     "such as studies of unequal size. With weights, these say how much a sample counts within its "

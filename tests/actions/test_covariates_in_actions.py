@@ -105,8 +105,8 @@ def test_covariates_alone_can_be_asked(study, made):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        (["sight"], "has no column 'sight'; it has 'age', 'site'"),
-        ([], "must be named.*the metadata has 'age', 'site'"),
+        (["sight"], "has no column 'sight'; it has 'age', 'level', 'score', 'site', 'split'"),
+        ([], "must be named.*the metadata has 'age', 'level'"),
         (["site", "target"], "'(score|level)' is to be predicted, so it cannot be a covariate"),
         (None, "names site, and no metadata of covariates is given"),
     ],
@@ -172,10 +172,9 @@ def test_pages_get_what_covariates_alone_predict(study, pipeline, name, merged):
     assert len(merges) == merged
 
 
-def test_the_page_says_what_covariates_alone_predict(study, made):
-    html = [made.evaluation.get_index_paths()["html"]]
-    archive = made.evaluation._archiver.data_dir / html[0].removeprefix("data/")
-    said = archive.read_text()
+def test_the_page_says_what_covariates_alone_predict(made, tmp_path):
+    made.evaluation.export_data(str(tmp_path / "page"))
+    said = (tmp_path / "page" / "index.html").read_text(encoding="ascii")
     assert "Beside the covariates alone" in said
     assert "comes from the microbiome" in said
 

@@ -112,8 +112,7 @@ def test_another_category_is_another_prediction(study, regressor):
     assert (skin - gut).mean() > 10
 
 
-@pytest.mark.parametrize("epochs", [1])
-def test_saved_models_keep_covariates(study, regressor, tmp_path, epochs):
+def test_saved_models_keep_covariates(study, regressor, tmp_path):
     _, test, _, covariates = study
     api.save(regressor, tmp_path / "model")
     again = api.load(tmp_path / "model")
@@ -173,8 +172,7 @@ def test_importance_of_asvs_beside_covariates(study, regressor, method):
     assert np.abs(found.sample_effects.matrix_data.data).max() > 0
 
 
-def test_weights_are_copies_of_samples_to_the_stored_samples(study):
-    """A group that is ten times as large counts no more than the other."""
+def test_a_group_that_is_ten_times_as_large_counts_no_more_than_the_other(study):
     train, _, score, _ = study
     ids = list(train.ids())
     group = pd.Series(["small" if i < 10 else "large" for i in range(len(ids))], ids, name="g")

@@ -21,8 +21,7 @@ from q2_aam.actions.pipelines.division import (
 )
 from q2_aam.actions.pipelines.forest import Forest
 from q2_aam.actions.pipelines.jobs import Job, Made
-from q2_aam.core.data.metadata import check_numbers, with_values
-from q2_aam.core.evaluation.classes import listed
+from q2_aam.core.data.metadata import check_numbers, listed, with_values
 from q2_aam.core.evaluation.result_table import COVARIATES, FOREST
 
 

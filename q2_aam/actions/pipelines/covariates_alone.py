@@ -21,6 +21,4 @@ def predict_from_covariates(job: Job, made: Sequence[Made]) -> dict:
     predicted = [
         tuple(predict(each.test_table, each.model, job.given.sequences, **beside)) for each in made
     ]
-    names = ["predictions", "probabilities"][: len(predicted[0])]
-    by_name = dict(zip(names, zip(*predicted, strict=True), strict=True))
-    return {f"covariate_{name}": job.merged(name, found) for name, found in by_name.items()}
+    return job.baseline("covariate", predicted)

@@ -94,9 +94,8 @@ def with_what_is_asked(job: Job, sample_ids: pd.Index) -> tuple[list[str], pd.Se
     """Return the samples that have a group and a weight, if these are given, and the groups."""
     missing_samples = job.given.missing_samples
     ids, groups = with_groups(sample_ids, groups_of(job.given.groups), missing_samples)
-    weighted = job.given.weights, job.given.balance
-    weights, balance = (None if column is None else column.to_series() for column in weighted)
-    ids, _ = read_weighting(ids, weights, balance, missing_samples)
+    weights = None if job.given.weights is None else job.given.weights.to_series()
+    ids, _ = read_weighting(ids, weights, groups_of(job.given.balance), missing_samples)
     return ids, None if groups is None else groups[ids]
 
 

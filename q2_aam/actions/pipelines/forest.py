@@ -83,9 +83,7 @@ class Forest:
                 "There is no random forest beside the model, as it could not be trained: %s", said
             )
             return {}
-        names = ["predictions", "probabilities"][: len(predicted[0])]
-        by_name = dict(zip(names, zip(*predicted, strict=True), strict=True))
-        return {f"forest_{name}": self.job.merged(name, found) for name, found in by_name.items()}
+        return self.job.baseline("forest", predicted)
 
     def _predict(self, kind: str, training_table, test_table) -> tuple:
         """Return predictions, and probabilities of classes, by q2-sample-classifier's defaults."""

@@ -212,9 +212,26 @@ class Job:
         kept = {name: weight for name, weight in weights.items() if name in there}
         return self.training | {"class_weights": class_weights.render(kept)}
 
-    def merged(self, what: str, found: Sequence):
-        """Put predictions, or probabilities, of several models together."""
-        return found[0] if len(found) == 1 else self.call(f"merge_{what}", list(found))
+    def baseline(self, name: str, predicted: Sequence[tuple]) -> dict:
+        """Put together what something else than the models predicts, fold by fold.
+
+        Parameters
+        ----------
+        name : str
+            What predicted: 'forest' or 'covariate'.
+        predicted : sequence of tuple
+            Of each fold the predictions, and of classes the probabilities.
+
+        Returns
+        -------
+        dict
+            As evaluations take them, by names such as 'forest_predictions'.
+        """
+        kinds = ["predictions", "probabilities"][: len(predicted[0])]
+        return {
+            f"{name}_{kind}": parts[0] if len(parts) == 1 else self.call(f"merge_{kind}", parts)
+            for kind, parts in zip(kinds, map(list, zip(*predicted, strict=True)), strict=True)
+        }
 
     @cached_property
     def counts(self) -> biom.Table:

@@ -9,8 +9,8 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from q2_aam.core.data.metadata import listed
 from q2_aam.core.data.splits.grouped_split import deal_groups, hold_out_groups, name_of
-from q2_aam.core.evaluation.classes import listed
 
 log = logging.getLogger(__name__)
 

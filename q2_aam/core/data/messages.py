@@ -64,6 +64,7 @@ def whole() -> Whole | None:
 
 
 _KINDS: ContextVar[set | None] = ContextVar("kinds", default=None)
+"""Kinds of warnings that the models of an ensemble have said; None outside of it."""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 FEW_SAMPLES, FEW_OF_A_CLASS = 50, 10
 LARGEST = 1e150
 """Beyond it, a square is no longer a finite number, and so is no variance."""
+SHOWN = 5
+"""Names in a message at most."""
 MOST_COMPARED = 1000
 """Sample ids of the metadata among which one like an id of the table is looked for."""
 
@@ -153,6 +156,13 @@ def counted(values: pd.Series) -> str:
     sizes = values.value_counts()
     listed = ", ".join(f"'{str(name)[:40]}' ({n})" for name, n in sizes.head(4).items())
     return listed + (", …" if len(sizes) > 4 else "")
+
+
+def listed(names: Iterable[str]) -> str:
+    """List some names for a message, in their order by letters."""
+    names = sorted(names)
+    shown = ", ".join(f"'{name}'" for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def check_numbers(values: pd.Series) -> pd.Series:

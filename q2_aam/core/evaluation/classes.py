@@ -1,10 +1,10 @@
 """Whether true classes belong to the model whose predictions they are compared with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
-SHOWN = 5
+from q2_aam.core.data.metadata import listed
 
 
 def check_classes(true: pd.Series, known: Sequence[str]) -> None:
@@ -30,10 +30,3 @@ def check_classes(true: pd.Series, known: Sequence[str]) -> None:
         f"class of the predictions: the column has {listed(found)}; the classes are "
         f"{listed(known)}. Give the column that was predicted, with the same spelling."
     )
-
-
-def listed(names: Iterable[str]) -> str:
-    """List some names for a message, in their order by letters."""
-    names = sorted(names)
-    shown = ", ".join(f"'{name}'" for name in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,11 +1,10 @@
 """What a model's covariates say by themselves, so that nobody takes them for the microbiome."""
 
-import numpy as np
 import pandas as pd
 import torch
 
 from q2_aam.core.data.sequences import Sequences
-from q2_aam.core.explain.prediction_input import covariates_for, samples_for
+from q2_aam.core.explain.prediction_input import check_covariates, covariates_for, samples_for
 from q2_aam.core.model.specification import CLASSIFIER
 from q2_aam.core.model.stored_samples.covariates_alone import Known, predict_from_covariates
 from q2_aam.core.model.trained_model import TrainedModel
@@ -46,15 +45,14 @@ def learnt_from_covariates(
             "The model was trained with stored_samples 0, so it stores no samples whose "
             "covariates could be compared: train it with stored samples."
         )
+    check_covariates(model, covariates)
     samples = samples_for(model, table, sequences)
     names = ("covariates", "target", "value", "groups", "weights")
     stored = {name: model.weights[f"stored.{name}"].numpy() for name in names}
     target, factors = stored["target"], None
     if spec.kind == CLASSIFIER:  # of a class, `value` is what its share is multiplied with
         target, factors = target.astype(int), stored["value"].astype(float)
-    groups, weights = stored["groups"], stored["weights"]
-    are_divided = len(np.unique(groups)) == len(groups)  # which is as if there were none
-    known = Known(stored["covariates"], target, None if are_divided else groups, weights)
+    known = Known(stored["covariates"], target, stored["groups"], stored["weights"])
     others = covariates_for(model, samples, covariates).covariates
     said = predict_from_covariates(known, others, factors)
     return samples.sample_ids, torch.from_numpy(said)

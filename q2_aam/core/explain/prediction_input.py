@@ -54,7 +54,7 @@ def prediction_input(
     ValueError
         If the model was trained with other covariates than are given.
     """
-    _check_covariates(model, covariates)
+    check_covariates(model, covariates)
     samples, module = input_of_encoder(model, table, sequences, device)
     return covariates_for(model, samples, covariates), module
 
@@ -63,15 +63,21 @@ def covariates_for(
     model: TrainedModel, samples: SampleTable, covariates: pd.DataFrame | None
 ) -> SampleTable:
     """Add the covariates that a model was trained with to samples; there may be none."""
-    _check_covariates(model, covariates)
     if covariates is None:
         return samples
     learnt = model.spec.covariates
     wanted = covariates[[name for name in learnt.names if name in covariates]]
-    return replace(samples, covariates=learnt.encode(read_covariates(wanted, samples.sample_ids)))
+    found = read_covariates(wanted, samples.sample_ids, learnt=True)
+    return replace(samples, covariates=learnt.encode(found))
 
 
-def _check_covariates(model: TrainedModel, covariates: pd.DataFrame | None) -> None:
+def check_covariates(model: TrainedModel, covariates: pd.DataFrame | None) -> None:
+    """Refuse covariates that a model was not trained with, and to do without those that it was.
+
+    Raises
+    ------
+    ValueError
+    """
     learnt = model.spec.covariates
     if learnt is None and covariates is not None:
         raise ValueError(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from q2_aam.core.data.metadata import LARGEST, counted
+from q2_aam.core.data.metadata import LARGEST, counted, listed
 from q2_aam.core.data.missing_words import are_missing
 from q2_aam.core.data.splits.grouped_split import name_of
 from q2_aam.core.data.target import check_text
@@ -29,7 +29,6 @@ FARTHEST = 4.0
 in training."""
 ROUNDING = 1e-12
 """Of the mean; a smaller standard deviation is that of one value, by rounding."""
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class CategoricalCovariate:
             log.warning(
                 "%d samples have categories of covariate '%s' that the model has not learnt: %s. "
                 "They are taken as unknown. It has learnt %s.",
-                int(unknown.sum()), self.name, counted(column[unknown]), _listed(self.categories),
+                int(unknown.sum()), self.name, counted(column[unknown]), listed(self.categories),
                 extra={"kind": self.name},
             )  # fmt: skip
         names = np.array(self.categories, dtype=object)
@@ -144,7 +143,7 @@ class Covariates:
         if n != len(self.columns) or not 0 < n <= MOST_COVARIATES:
             raise ValueError(
                 f"There must be 1 to {MOST_COVARIATES} covariates of different names, found "
-                f"{len(self.columns)}: {', '.join(c.name for c in self.columns[:SHOWN])}."
+                f"{len(self.columns)}: {listed(column.name for column in self.columns)}."
             )
         if self.score is not None and not (
             type(self.score) in (int, float) and -1e300 <= self.score <= 1
@@ -199,7 +198,7 @@ class Covariates:
         if absent:
             raise ValueError(
                 f"The metadata has no column '{absent[0]}'. The model was trained with "
-                f"{len(self.names)} covariates ({_listed(self.names)}): give the metadata of the "
+                f"{len(self.names)} covariates ({listed(self.names)}): give the metadata of the "
                 "samples with all of these columns."
             )
         parts = [column.encode(_as_learnt(column, frame[column.name])) for column in self.columns]
@@ -242,7 +241,9 @@ def _column_of(values) -> NumericCovariate | CategoricalCovariate:
     return CategoricalCovariate(values["name"], tuple(values["categories"]))
 
 
-def read_covariates(frame: pd.DataFrame, sample_ids, target: str | None = None) -> pd.DataFrame:
+def read_covariates(
+    frame: pd.DataFrame, sample_ids, target: str | None = None, *, learnt: bool = False
+) -> pd.DataFrame:
     """Take the covariates of some samples, and see whether they can be used.
 
     Parameters
@@ -252,6 +253,8 @@ def read_covariates(frame: pd.DataFrame, sample_ids, target: str | None = None) 
     sample_ids : sequence of str
     target : str, optional
         Name of the column that is predicted.
+    learnt : bool
+        Whether a model knows which columns are numbers, so that nothing is to be guessed.
 
     Returns
     -------
@@ -280,7 +283,7 @@ def read_covariates(frame: pd.DataFrame, sample_ids, target: str | None = None) 
             f"None of the table's {len(absent)} samples, such as '{absent[0]}', is in the "
             f"metadata of the covariates ({found}): give the metadata of these samples."
         )
-    columns = {name: _without_words(rows[name]) for name in rows}
+    columns = {name: _without_words(rows[name], learnt) for name in rows}
     for name, column in columns.items():
         _check_column(name, column)
     return pd.DataFrame(columns, index=rows.index)
@@ -291,12 +294,12 @@ def _kind_of(column: pd.Series):
     return NumericCovariate if is_number else CategoricalCovariate
 
 
-def _without_words(column: pd.Series) -> pd.Series:
+def _without_words(column: pd.Series, learnt: bool) -> pd.Series:
     """Empty the cells that have a word for a missing value; write other names as text."""
     if _kind_of(column) is NumericCovariate:
         return column.astype(float)
     named = column.map(name_of, na_action="ignore").astype(object)
-    numbers = _numbers_beside_words(named)
+    numbers = None if learnt else _numbers_beside_words(named)
     if numbers is not None:
         return numbers
     return named.mask(are_missing(named, numeric=False) | named.isna(), None)
@@ -359,8 +362,3 @@ def _warn_of_constant(name, value: str) -> None:
         "Covariate '%s' has the same value (%s) in all training samples, so it tells nothing.",
         name, value, extra={"kind": name},
     )  # fmt: skip
-
-
-def _listed(names) -> str:
-    listed = ", ".join(f"'{name}'" for name in names[:SHOWN])
-    return listed + (", …" if len(names) > SHOWN else "")

@@ -144,7 +144,7 @@ class LearntComparison(nn.Module):
             self.covariates = SideBySide(members, sum(covariates), width)
             # As large as what the ASVs say, so that samples begin apart by covariates too.
             nn.init.normal_(self.covariates.weight, std=FIRST_COVARIATES)
-            self.widths = torch.tensor(covariates)
+            self.register_buffer("widths", torch.tensor(covariates), persistent=False)
 
     def forward(
         self, samples: Occurrences, asvs: Tensor, embeddings: Tensor, vectors: Tensor | None = None
@@ -201,9 +201,8 @@ class LearntComparison(nn.Module):
             return covariates
         shape = len(covariates), len(self.widths)
         known = torch.rand(shape, device=covariates.device) >= self.dropout
-        return covariates * known.repeat_interleave(
-            self.widths.to(known.device), dim=1, output_size=covariates.shape[1]
-        )
+        n = covariates.shape[1]
+        return covariates * known.repeat_interleave(self.widths, dim=1, output_size=n)
 
     def _side_by_side(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (self.members, -1)).transpose(0, 1)

@@ -175,3 +175,12 @@ def test_a_constant_number_is_recognised_whatever_its_rounding(value, caplog):
     learnt = NumericCovariate.fit(column)
     assert "'x' has the same value" in caplog.text
     assert learnt.encode(column).max() < 1e-6
+
+
+def test_a_word_among_learnt_codes_leaves_them_codes():
+    ids = list("abcd")
+    codes = pd.DataFrame({"site": ["01", "02", "01", "02"]}, index=ids)
+    learnt = Covariates.fit(read_covariates(codes, ids))
+    later = codes.assign(site=["01", "not collected", "02", "01"])
+    found = learnt.encode(read_covariates(later, ids, learnt=True))
+    assert found.tolist() == [[1, 0], [0, 0], [0, 1], [1, 0]]

@@ -189,7 +189,7 @@ class _Solver:
             similarity = self.roots[:, None] * similarity * self.roots
         self.levels, self.vectors = eigh(similarity)
         self.groups = None
-        if groups is not None:
+        if groups is not None and len(np.unique(groups)) < len(groups):
             order = np.argsort(groups, kind="stable")
             starts = np.unique(groups[order], return_index=True)[1]
             self.groups = np.split(order, starts[1:])

@@ -43,7 +43,7 @@ class Weighting:
         if self.balanced is not None:
             weights = weights / weights.groupby(self.balanced[ids].to_numpy()).transform("sum")
         both = (weights / weights.iloc[:n].mean()).to_numpy(dtype=np.float32)
-        return both[:n], both[n:]
+        return both[:n], None if validation is None else both[n:]
 
     def content(self) -> list:
         """Return what a digest of a run must know; nothing where all samples count the same."""
